@@ -1,0 +1,39 @@
+//! What a container is to be given, as data (CDI's word: container edits). One plan, several renderings:
+//! into config.json before it is created, or into the live container.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use crate::mig::DeviceNode;
+
+/// One plan of what a container is to be given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerEdits {
+    /// Environment variables, each replacing any of the same name.
+    pub env: Vec<(String, String)>,
+    /// Device nodes, each with its exact device rule.
+    pub nodes: Vec<DeviceNode>,
+    /// Hooks to run later in the container's life.
+    pub hooks: Vec<Hook>,
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookStage {
+    /// The container exists, its process has not started.
+    CreateRuntime,
+    /// The container is gone.
+    Poststop,
+}
+
+/// A hook entry of ours in config.json.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// When it runs.
+    pub stage: HookStage,
+    /// The program: absolute.
+    pub path: PathBuf,
+    /// Its arguments, the program's name first.
+    pub args: Vec<String>,
+}

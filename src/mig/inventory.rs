@@ -1,0 +1,113 @@
+//! What a node has: its GPUs, their profiles and MIG devices, and what is left out and why.
+
+use serde::{Deserialize, Serialize};
+
+use super::{DeviceMinor, DeviceNode, GpuUuid, MigDevice, MigUuid, PciBusId, Profile};
+use crate::failure::Failure;
+
+/// Everything on this node that could be handed out, and what could not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The driver's version: `550.54.15`.
+    pub driver: String,
+    /// The GPUs that answer, by PCI bus id.
+    pub gpus: Vec<Gpu>,
+    /// What can't be used now, and why; never fatal to the others.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// One GPU that answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// Its NVML index, which is what nvidia-smi and people call it. Never an identity.
+    pub index: u32,
+    /// Its UUID.
+    pub uuid: GpuUuid,
+    /// The N of its `/dev/nvidiaN`.
+    pub minor: DeviceMinor,
+    /// Where it sits.
+    pub pci: PciBusId,
+    /// Its product name: `NVIDIA A100-SXM4-80GB`.
+    pub model: String,
+    /// Whether it is cut into instances.
+    pub mig: MigMode,
+}
+
+/// A GPU's MIG mode, and what it has where MIG is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MigMode {
+    /// The GPU can't do MIG.
+    Unsupported,
+    /// It could, and is not in MIG mode.
+    Disabled,
+    /// It is in MIG mode now and after the next reset.
+    Enabled {
+        /// Every profile this GPU offers, whether or not an instance of it exists.
+        profiles: Vec<GpuProfile>,
+        /// The devices that exist, by (GI, CI): the driver's own order.
+        devices: Vec<MigDevice>,
+    },
+}
+
+/// A GPU instance profile that a GPU offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuProfile {
+    /// NVML's profile id: what a GPU instance names as its profile. Not the enum that asks for it.
+    pub id: u32,
+    /// Its name, with the CI as large as the GI.
+    pub profile: Profile,
+    /// Memory of an instance, in MiB.
+    pub memory_mib: u64,
+}
+
+/// A GPU or device that can't be used now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The GPU's bus id or index, or the device's UUID, as a person would look it up.
+    pub what: String,
+    /// Why, and what would bring it back.
+    pub reason: String,
+}
+
+impl Gpu {
+    /// The MIG devices that exist on this GPU; none where MIG is off.
+    pub fn devices(&self) -> &[MigDevice] {
+        match &self.mig {
+            MigMode::Enabled { devices, .. } => devices,
+            MigMode::Disabled | MigMode::Unsupported => &[],
+        }
+    }
+
+    /// The profiles this GPU offers; none where MIG is off.
+    pub fn profiles(&self) -> &[GpuProfile] {
+        match &self.mig {
+            MigMode::Enabled { profiles, .. } => profiles,
+            MigMode::Disabled | MigMode::Unsupported => &[],
+        }
+    }
+}
+
+impl Inventory {
+    /// Every MIG device with its GPU, by PCI bus id, then (GI, CI).
+    pub fn devices(&self) -> impl Iterator<Item = (&Gpu, &MigDevice)> {
+        self.gpus
+            .iter()
+            .flat_map(|gpu| gpu.devices().iter().map(move |device| (gpu, device)))
+    }
+
+    /// The device of that UUID, with its GPU.
+    pub fn device(&self, uuid: &MigUuid) -> Option<(&Gpu, &MigDevice)> {
+        self.devices().find(|(_, device)| device.uuid == *uuid)
+    }
+}
+
+/// A node's GPUs, as the transaction sees them. `host` implements it over NVML and /proc.
+pub trait Gpus {
+    /// Everything the node has now. Slow: it asks the driver. Never call it with the ledger's lock held.
+    fn inventory(&self) -> Result<Inventory, Failure>;
+
+    /// The device nodes that are the access right to `device`, checked against /proc and made where they are
+    /// missing. Asks no driver: safe under the ledger's lock.
+    fn nodes(&self, gpu: &Gpu, device: &MigDevice) -> Result<Vec<DeviceNode>, Failure>;
+}

@@ -1,0 +1,15 @@
+//! The vocabulary of MIG: what GPUs, instances and devices are called and what is known of them. No I/O.
+
+#![forbid(unsafe_code)]
+
+mod device;
+mod id;
+mod inventory;
+mod node;
+mod profile;
+
+pub use device::{Attributes, MigDevice, Placement};
+pub use id::{ComputeInstanceId, DeviceMinor, GpuInstanceId, GpuUuid, MigUuid, PciBusId};
+pub use inventory::{Gpu, GpuProfile, Gpus, Inventory, LeftOut, MigMode};
+pub use node::{Access, DeviceNode, DeviceNumber};
+pub use profile::{Profile, Suffix};
