@@ -3,6 +3,8 @@
 //! Everything that can end a command ends in a [`Failure`]. It never captures a backtrace: a hook's own error
 //! output must not cost more than the hook.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 /// The process's exit code, as the README's table has it.

@@ -2,6 +2,8 @@
 //!
 //! The modules in the order in which they depend on one another; `tests/architecture.rs` keeps the arrows.
 
+/// Where control groups are, whose they are, what lives in them. Reads only.
+pub mod cgroup;
 /// What a container is to be given, as data.
 pub mod edits;
 /// What went wrong, why, and the remedy; the exit code.
