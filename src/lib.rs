@@ -8,3 +8,5 @@ pub mod edits;
 pub mod failure;
 /// The words: profile, placement, device, inventory. Pure.
 pub mod mig;
+/// What a container asks for: annotations to a request. Pure.
+pub mod request;
