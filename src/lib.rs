@@ -18,3 +18,5 @@ pub mod host;
 pub mod lease;
 /// The words: profile, placement, device, inventory. Pure.
 pub mod mig;
+/// What a container asks for: annotations to a request. Pure.
+pub mod request;
