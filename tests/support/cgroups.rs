@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use super::process::quietly;
 use super::{rlimit, scratch};
 
 /// What a runtime finds at /sys/fs/cgroup.
@@ -72,15 +73,18 @@ impl View {
     /// `program`, to be run in this view and in that folder.
     pub fn command_in(self, program: impl AsRef<Path>, folder: &Path) -> Command {
         let mut command = Command::new(program.as_ref());
-        let namespace = self.holder().namespace.as_raw_fd();
+        let [namespace, root] = [&self.holder().namespace, &self.holder().root].map(|file| file.as_raw_fd());
         let folder = CString::new(folder.as_os_str().as_bytes()).expect("no NUL in our paths");
         let pretend = self == Self::V2 && rlimit::is_closed();
         // SAFETY: between fork and exec only async-signal-safe calls are made, and nothing is allocated: setns on a
-        // descriptor that a static keeps open, chdir to a string made before, and prctl.
+        // descriptor that a static keeps open, and so on to prctl, with strings made before.
         unsafe {
             command.pre_exec(move || {
-                // Entering a mount namespace moves the working folder to its root.
+                // Entering a mount namespace moves root and working folder to its own root, which is not ours
+                // where the tests run in a chroot.
                 succeed(libc::setns(namespace, libc::CLONE_NEWNS))?;
+                succeed(libc::fchdir(root))?;
+                succeed(libc::chroot(c".".as_ptr()))?;
                 succeed(libc::chdir(folder.as_ptr()))?;
                 if pretend { rlimit::pretend() } else { Ok(()) }
             });
@@ -117,7 +121,7 @@ impl View {
             .args(["-c", CLEAR, "sh"])
             .arg(self.path("/sys/fs/cgroup"))
             .arg(cgroups_path);
-        let _ = script.stdin(Stdio::null()).status();
+        quietly(&mut script);
     }
 
     fn holder(self) -> &'static Holder {
@@ -157,14 +161,20 @@ for top in "$1" "$1"/*; do
     done
 done"#;
 
-/// After us: what is mounted below our folder in this view, and, from the host's own view, the folder.
+/// After us: what is mounted below our folder in this view, and, from the host's own view, the folder. An engine that
+/// was at work may still write there for a moment.
 const AFTERWARDS: &str = r#"
 sed "s/^[^ ]* [^ ]* [^ ]* [^ ]* //; s/ .*//" /proc/self/mountinfo | grep "^$3/" | sort -r | xargs -r umount -l
-[ $4 != host ] || rm -rf --one-file-system "$3""#;
+[ $4 = host ] || exit 0
+for try in 1 2 3 4 5 6 7 8 9 10; do
+    rm -rf --one-file-system "$3" 2>/dev/null && break
+    sleep 0.5
+done"#;
 
 struct Holder {
     process: Child,
     namespace: fs::File,
+    root: fs::File,
 }
 
 impl Holder {
@@ -196,7 +206,12 @@ impl Holder {
         );
         let namespace =
             fs::File::open(format!("/proc/{}/ns/mnt", process.id())).expect("its mount namespace");
-        Self { process, namespace }
+        let root = fs::File::open(format!("/proc/{}/root", process.id())).expect("its root");
+        Self {
+            process,
+            namespace,
+            root,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::bundle::FIRST_ID;
 use super::cgroups::View;
-use super::process::{Outcome, Running, run, start, until};
+use super::process::{Outcome, Running, quietly, run, start, until};
 use super::rootfs;
 use super::runtime::{Runtime, program};
 use super::scratch::{self, Scratch};
@@ -137,7 +137,7 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        let _ = run(self.command("rm").args(["--all", "--force", "--time=0"]));
+        quietly(self.command("rm").args(["--all", "--force", "--time=0"]));
         let _ = fs::remove_file(self.folder.join("api.sock"));
     }
 }

@@ -110,6 +110,20 @@ pub fn run_with(command: &mut Command, stdin: &str) -> Outcome {
     start(command, Some(stdin)).wait(DEADLINE)
 }
 
+/// Runs `command` to its end, for clearing up: whatever goes wrong is no failure of the test, nor a second one while
+/// it fails already.
+pub fn quietly(command: &mut Command) {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else { return };
+    if !holds_within(DEADLINE, || child.try_wait().is_ok_and(|ended| ended.is_some())) {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
 impl Running {
     /// The command's process id.
     pub fn pid(&self) -> i32 {

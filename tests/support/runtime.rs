@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::bundle::{Bundle, cgroups_path};
 use super::cgroups::View;
-use super::process::{DEADLINE, Outcome, Running, run, start, until};
+use super::process::{DEADLINE, Outcome, Running, quietly, run, start, until};
 use super::scratch::Scratch;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,7 +230,7 @@ impl Container<'_> {
 
 impl Drop for Container<'_> {
     fn drop(&mut self) {
-        let _ = run(self.command("delete").args(["--force", &self.id]));
+        quietly(self.command("delete").args(["--force", &self.id]));
         if self.group().starts_with(&cgroups_path("")) {
             self.engine.view.clear(self.group());
         }
