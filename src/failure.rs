@@ -3,6 +3,8 @@
 //! Everything that can end a command ends in a [`Failure`]. It never captures a backtrace: a hook's own error
 //! output must not cost more than the hook.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 /// The process's exit code, as the README's table has it.
@@ -66,6 +68,11 @@ impl Failure {
     pub fn and(mut self, other: &Failure) -> Self {
         self.why = format!("{} (and then: {})", self.why, other);
         self
+    }
+
+    /// What, why and remedy, as they were given.
+    pub fn parts(&self) -> (&str, &str, &str) {
+        (&self.what, &self.why, &self.remedy)
     }
 
     /// The exit code this failure ends the process with.

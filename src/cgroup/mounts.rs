@@ -1,0 +1,268 @@
+//! The control group hierarchies that are mounted here, from /proc/thread-self/mountinfo.
+
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use procfs::process::MountInfo;
+
+use super::{CgroupPath, Population, population, spec_path};
+
+/// v1 hierarchies that every runtime puts a container into where they are mounted, the likeliest first.
+const V1_EVIDENCE: [&str; 5] = ["devices", "pids", "memory", "freezer", "name=systemd"];
+
+/// The hierarchies mounted in the calling thread's mount namespace, as they were when this was read.
+#[derive(Clone, Debug)]
+pub struct Mounts(Vec<Hierarchy>);
+
+/// One mount of (a part of) one hierarchy.
+#[derive(Clone, Debug)]
+struct Hierarchy {
+    /// Controllers and `name=...`; empty for v2.
+    controllers: Vec<String>,
+    /// The group that the mount point shows: `/`, or a group further down where a part is bind-mounted.
+    root: PathBuf,
+    /// Where it is mounted.
+    point: PathBuf,
+}
+
+impl Mounts {
+    /// Reads mountinfo. Mounts that another mount hides are left out.
+    pub fn read() -> io::Result<Mounts> {
+        let text = std::fs::read("/proc/thread-self/mountinfo")?;
+        Ok(Mounts::parse(&String::from_utf8_lossy(&text), is_visible))
+    }
+
+    fn parse(mountinfo: &str, visible: impl Fn(&MountInfo, &Path) -> bool) -> Mounts {
+        // A busy node has thousands of other mounts: only ours are worth taking apart.
+        let ours = mountinfo.lines().filter(|line| line.contains(" - cgroup"));
+        let hierarchies = ours.filter_map(|line| {
+            let mount = MountInfo::from_line(line).ok()?;
+            let hierarchy = Hierarchy::from_mount(&mount)?;
+            visible(&mount, &hierarchy.point).then_some(hierarchy)
+        });
+        Mounts(hierarchies.collect())
+    }
+
+    /// Where `group` lies in the file system; `None` where its hierarchy, or that part of it, is not mounted here.
+    /// The directory need not exist.
+    pub fn directory(&self, group: &CgroupPath) -> Option<PathBuf> {
+        let mounted = self.0.iter().filter(|hierarchy| hierarchy.is_that_of(group));
+        mounted
+            .filter_map(|hierarchy| hierarchy.directory(&group.path))
+            .next()
+    }
+
+    /// Whether anything lives in `group` or below it.
+    pub fn population(&self, group: &CgroupPath) -> Population {
+        let Some(directory) = self.directory(group) else {
+            return Population::Unknown;
+        };
+        if group.is_v2() {
+            population::v2(&directory)
+        } else {
+            population::v1(&directory)
+        }
+    }
+
+    /// The groups that an OCI spec's `linux.cgroupsPath` names: on v2 where it is mounted, and on the first mounted v1
+    /// hierarchy that runtimes always use. Two suffice as evidence, since a container's processes are in all.
+    ///
+    /// Empty for a relative path: where that leads depends on the runtime and its own group.
+    pub fn from_spec(&self, cgroups_path: &str) -> Vec<CgroupPath> {
+        let Some(path) = spec_path(cgroups_path) else {
+            return Vec::new();
+        };
+        let v1 = V1_EVIDENCE
+            .iter()
+            .find_map(|name| self.0.iter().find(|hierarchy| hierarchy.has(name)));
+        let v2 = self.0.iter().find(|hierarchy| hierarchy.controllers.is_empty());
+        v1.into_iter()
+            .chain(v2)
+            .map(|hierarchy| hierarchy.group(&path))
+            .collect()
+    }
+}
+
+impl Hierarchy {
+    fn from_mount(mount: &MountInfo) -> Option<Hierarchy> {
+        let controllers = match mount.fs_type.as_str() {
+            "cgroup2" => Vec::new(),
+            "cgroup" => mount.super_options.iter().map(super_option).collect(),
+            _ => return None,
+        };
+        Some(Hierarchy {
+            controllers,
+            root: unescape(&mount.root),
+            point: unescape(mount.mount_point.to_str()?),
+        })
+    }
+
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|name| name == controller)
+    }
+
+    /// Whether `group` is in this hierarchy. Options that are no controllers (`xattr`) do no harm here.
+    fn is_that_of(&self, group: &CgroupPath) -> bool {
+        if group.is_v2() {
+            return self.controllers.is_empty();
+        }
+        group.controllers.split(',').all(|name| self.has(name))
+    }
+
+    fn directory(&self, path: &str) -> Option<PathBuf> {
+        let below = Path::new(path).strip_prefix(&self.root).ok()?;
+        let inside = below
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_)));
+        inside.then(|| self.point.join(below))
+    }
+
+    /// The group that runtimes mean by `path`, which they count from the mount point.
+    fn group(&self, path: &str) -> CgroupPath {
+        let path = self.root.join(path.trim_start_matches('/'));
+        CgroupPath {
+            controllers: self.name(),
+            path: path.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// The hierarchy's name in /proc/PID/cgroup, which alone knows the order of co-mounted controllers.
+    fn name(&self) -> String {
+        let own = super::of_process(std::process::id() as i32).unwrap_or_default();
+        let same = own
+            .into_iter()
+            .find(|group| !group.is_v2() && self.is_that_of(group));
+        match same {
+            Some(group) if !self.controllers.is_empty() => group.controllers,
+            _ => self.controllers.join(","),
+        }
+    }
+}
+
+fn super_option((key, value): (&String, &Option<String>)) -> String {
+    match value {
+        Some(value) => format!("{key}={value}"),
+        None => key.clone(),
+    }
+}
+
+/// Whether what one finds at the mount point is this mount, not one on top of it.
+fn is_visible(mount: &MountInfo, point: &Path) -> bool {
+    let Ok(found) = std::fs::metadata(point) else {
+        return false;
+    };
+    let device = found.dev();
+    mount.majmin == format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device))
+}
+
+/// mountinfo writes space, tab, newline and backslash as `\040` and the like.
+fn unescape(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let octal = || u8::from_str_radix(std::str::from_utf8(after.get(..3)?).ok()?, 8).ok();
+        match (*first == b'\\').then(octal).flatten() {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
+36 31 0:33 / /sys/fs/cgroup/devices rw,relatime - cgroup cgroup rw,devices
+40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+";
+    const NESTED: &str = "\
+50 49 0:33 /docker/1f /sys/fs/cgroup/devices ro - cgroup cgroup rw,devices
+51 49 0:33 /docker/1f/c /odd\\040place rw - cgroup cgroup rw,devices
+";
+
+    fn mounts(text: &str) -> Mounts {
+        Mounts::parse(text, |_, _| true)
+    }
+
+    fn group(controllers: &str, path: &str) -> CgroupPath {
+        CgroupPath {
+            controllers: controllers.to_owned(),
+            path: path.to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_hierarchy_is_found_where_it_is_mounted() {
+        let mounts = mounts(HYBRID);
+        for (group, directory) in [
+            (group("devices", "/a/b"), "/sys/fs/cgroup/devices/a/b"),
+            (group("cpu,cpuacct", "/a"), "/sys/fs/cgroup/cpu,cpuacct/a"),
+            (group("cpuacct,cpu", "/a"), "/sys/fs/cgroup/cpu,cpuacct/a"),
+            (group("name=systemd", "/"), "/sys/fs/cgroup/systemd/"),
+            (group("", "/a"), "/sys/fs/cgroup/unified/a"),
+        ] {
+            assert_eq!(mounts.directory(&group), Some(directory.into()), "{group:?}");
+        }
+        for none in [
+            group("memory", "/a"),
+            group("", "/../a"),
+            group("devices", "/a/../.."),
+        ] {
+            assert_eq!(mounts.directory(&none), None, "{none:?}");
+        }
+        let hidden = Mounts::parse(HYBRID, |_, point| !point.ends_with("devices"));
+        assert_eq!(hidden.directory(&group("devices", "/a")), None);
+    }
+
+    #[test]
+    fn a_mounts_root_counts() {
+        let mounts = mounts(NESTED);
+        assert_eq!(mounts.directory(&group("devices", "/other")), None);
+        assert_eq!(
+            mounts.directory(&group("devices", "/docker/1f/c")),
+            Some("/sys/fs/cgroup/devices/c".into())
+        );
+        assert_eq!(
+            unescape("/odd\\040place\\134\\9"),
+            PathBuf::from("/odd place\\\\9")
+        );
+        // A runtime in there counts cgroupsPath from the mount, the kernel from the hierarchy's root.
+        assert_eq!(mounts.from_spec("/c"), [group("devices", "/docker/1f/c")]);
+    }
+
+    #[test]
+    fn a_cgroups_path_names_one_v1_group_and_v2s() {
+        let found = mounts(HYBRID).from_spec("machine.slice:libpod:1f");
+        let path = "/machine.slice/libpod-1f.scope";
+        assert_eq!(found, [group("devices", path), group("", path)]);
+        assert!(mounts(HYBRID).from_spec("relative").is_empty());
+        assert!(mounts("").from_spec("/a").is_empty());
+    }
+
+    #[test]
+    fn this_process_is_listed_where_its_groups_are_mounted() {
+        let mounts = Mounts::read().unwrap();
+        let own = super::super::of_process(std::process::id() as i32).unwrap();
+        let found: Vec<_> = own.iter().filter_map(|group| mounts.directory(group)).collect();
+        assert!(!found.is_empty());
+        for directory in found {
+            let procs = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap();
+            let pid = std::process::id().to_string();
+            assert!(procs.lines().any(|line| line == pid), "{}", directory.display());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Whether anything lives in a control group's whole subtree.
+//!
+//! A zombie counts as nothing on both: v2's `populated` and v1's cgroup.procs drop a task when it exits, not when it
+//! is reaped, and a dead leader with living threads still counts (seen on Linux 6.18).
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// What lives in a group and below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Population {
+    /// At least one process that has not exited.
+    Populated,
+    /// Nothing, or the group does not exist (any more).
+    Empty,
+    /// Its hierarchy is not mounted here or can't be read: no evidence either way.
+    Unknown,
+}
+
+/// v2 counts for us: `populated` in cgroup.events covers the subtree.
+pub(super) fn v2(directory: &Path) -> Population {
+    match fs::read_to_string(directory.join("cgroup.events")) {
+        Ok(events) if events.lines().any(|line| line == "populated 1") => Population::Populated,
+        Ok(events) if events.lines().any(|line| line == "populated 0") => Population::Empty,
+        // The root of the whole hierarchy has no such file; it is never a container's own.
+        Err(error) if error.kind() == ErrorKind::NotFound && exists(directory) => Population::Unknown,
+        Err(error) if is_gone(&error) => Population::Empty,
+        _ => Population::Unknown,
+    }
+}
+
+/// v1 is walked. It lists only processes that our pid namespace shows, so a caller in a child pid namespace must not
+/// take `Empty` for more than that.
+pub(super) fn v1(directory: &Path) -> Population {
+    let mut waiting: Vec<PathBuf> = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        match fs::read_to_string(directory.join("cgroup.procs")) {
+            Ok(procs) if procs.is_empty() => {}
+            Ok(_) => return Population::Populated,
+            Err(error) if is_gone(&error) => continue,
+            Err(_) => return Population::Unknown,
+        }
+        match below(&directory) {
+            Ok(directories) => waiting.extend(directories),
+            Err(error) if is_gone(&error) => {}
+            Err(_) => return Population::Unknown,
+        }
+    }
+    Population::Empty
+}
+
+fn below(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut directories = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            directories.push(entry.path());
+        }
+    }
+    Ok(directories)
+}
+
+fn exists(directory: &Path) -> bool {
+    !matches!(fs::symlink_metadata(directory), Err(error) if is_gone(&error))
+}
+
+/// Reading a group that is removed meanwhile gives ENODEV.
+fn is_gone(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}
