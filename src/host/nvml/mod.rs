@@ -11,7 +11,6 @@ mod walk;
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
 use crate::mig::Inventory;
 
 pub use child::answer;

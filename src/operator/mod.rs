@@ -1,0 +1,8 @@
+//! Front doors for people.
+
+#![forbid(unsafe_code)]
+
+mod status;
+mod table;
+
+pub use status::status;
