@@ -7,4 +7,6 @@
 mod support;
 
 mod baseline;
+
+mod lifecycle_podman;
 mod own_device;

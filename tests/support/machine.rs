@@ -13,7 +13,7 @@ use super::bundle::Bundle;
 use super::cgroups::View;
 use super::podman::Podman;
 use super::probe::{Answer, Probe, Seen};
-use super::process::{DEADLINE, Outcome, holds_within, run, run_with};
+use super::process::{DEADLINE, Outcome, holds_within, run, run_with, until};
 use super::runtime::Runtime;
 use super::scratch::Scratch;
 
@@ -107,6 +107,19 @@ impl Machine {
             .collect()
     }
 
+    /// The process that the first lease is bound to.
+    pub fn holding_process(&self) -> Option<i32> {
+        let status = self.status();
+        let devices = status["gpus"]
+            .as_array()
+            .expect("gpus")
+            .iter()
+            .flat_map(|gpu| gpu["devices"].as_array().expect("devices"));
+        let mut pids =
+            devices.filter_map(|device| device["lease"]["holder"]["container"]["process"]["pid"].as_i64());
+        pids.next().map(|pid| pid as i32)
+    }
+
     /// The folder of the leases.
     pub fn ledger(&self) -> PathBuf {
         self.node.dir().join("run")
@@ -138,6 +151,45 @@ impl Machine {
             self.taken(),
             self.leases()
         );
+    }
+
+    /// The processes of the program under test that are at this stage on this machine.
+    pub fn at_stage(&self, stage: &str) -> Vec<i32> {
+        let pids = fs::read_dir("/proc")
+            .expect("/proc")
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let config = self.config();
+        let is_ours = |pid: &i32| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<_> = line.split('\0').collect();
+            // A hook's argv[0] is what its entry says: the path, or the bare name.
+            let (name, rest) = words.split_first().expect("split gives one");
+            name.ends_with("oci-mig-hook")
+                && rest.starts_with(&[stage])
+                && rest.iter().any(|word| Path::new(word) == config)
+        };
+        pids.filter(is_ours).collect()
+    }
+
+    /// Waits for the program under test to be at this stage; its process id.
+    #[track_caller]
+    pub fn await_stage(&self, stage: &str) -> i32 {
+        until(stage, || !self.at_stage(stage).is_empty());
+        self.at_stage(stage)[0]
+    }
+
+    /// Holds the ledger's lock until the result is dropped.
+    pub fn hold_lock(&self) -> fs::File {
+        let path = self.ledger().join("lock");
+        let file = fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .expect("the ledger's lock");
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).expect("flock");
+        file
     }
 
     /// A bundle with our createRuntime and poststop hooks.

@@ -8,6 +8,7 @@
 
 pub mod bundle;
 pub mod cgroups;
+pub mod gate;
 pub mod machine;
 pub mod podman;
 pub mod probe;

@@ -89,6 +89,25 @@ impl Podman {
         .to_owned()
     }
 
+    /// The process of the low-level runtime that creates a container of this Podman now.
+    #[track_caller]
+    pub fn runtime_at_work(&self) -> i32 {
+        let ours = self.folder.path().to_str().expect("a path of ours");
+        let is_ours = |pid: &i32| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let program = self.runtime.program();
+            line.split('\0')
+                .next()
+                .is_some_and(|first| Path::new(first) == program)
+                && line.contains(ours)
+                && line.contains("\0create\0")
+        };
+        let pids = fs::read_dir("/proc").expect("/proc").flatten();
+        let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.find(is_ours)
+            .unwrap_or_else(|| panic!("no {} is creating a container of {ours}", self.runtime))
+    }
+
     /// One subcommand with its arguments.
     pub fn call(&self, args: &[&str]) -> Outcome {
         run(self.command(args[0]).args(&args[1..]))

@@ -212,6 +212,13 @@ pub fn is_alive(pid: i32) -> bool {
         .is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
+/// `kill -9`
+pub fn kill(pid: i32) {
+    use nix::sys::signal::{Signal, kill};
+    kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL)
+        .unwrap_or_else(|why| panic!("kill -9 {pid}: {why}"));
+}
+
 fn memory_file() -> File {
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     File::from(rustix::fs::memfd_create("stream", flags).expect("a file in memory"))
