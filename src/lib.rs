@@ -8,5 +8,7 @@ pub mod cgroup;
 pub mod edits;
 /// What went wrong, why, and the remedy; the exit code.
 pub mod failure;
+/// Edits into a live container: nodes in its mount namespace, permission in its control group.
+pub mod inject;
 /// The words: profile, placement, device, inventory. Pure.
 pub mod mig;

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use crate::mig::DeviceNode;
+pub use crate::mig::{Access, DeviceNode, DeviceNumber};
 
 /// One plan of what a container is to be given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
