@@ -41,6 +41,9 @@ pub mod config;
 /// What this machine has: driver, NVML, capabilities, device nodes.
 pub mod host;
 
+/// Edits into a live container: nodes in its mount namespace, permission in its control group.
+pub mod inject;
+
 /// The runtimes' documents: a container's state, its config.json.
 pub mod oci;
 

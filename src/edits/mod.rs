@@ -8,7 +8,7 @@ pub mod spec;
 
 use std::path::PathBuf;
 
-use crate::mig::DeviceNode;
+pub use crate::mig::{Access, DeviceNode, DeviceNumber};
 
 /// One plan of what a container is to be given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Serialize;
 
+use super::progress;
 use super::table::Table;
 use crate::config::Config;
 use crate::duration;
@@ -96,7 +97,9 @@ pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
         Some(ledger) => ledger.contents()?,
         None => Contents::default(),
     };
-    let inventory = Host::new(config.driver.clone(), config.nvml.clone()).inventory();
+    let host = Host::new(config.driver.clone(), config.nvml.clone());
+    let inventory = progress::shown(host).inventory();
+    progress::clear();
     let view = View {
         here: &here,
         leases: &contents.leases,

@@ -1,13 +1,20 @@
 //! createRuntime (and prestart, its older name): the container exists, its process hasn't started. One that was
 //! served before is confirmed; one that wasn't is served now, as far as a live container can be.
 
-use super::{Options, config, forged, refuse_rootless};
+use std::path::Path;
+
+use super::{Options, config, forged, host, refuse_rootless, refuse_unless_isolated, rules, undo};
+use crate::cgroup;
+use crate::config::Config;
 use crate::confirm::{self, Claim};
+use crate::edits::device;
 use crate::failure::Failure;
+use crate::inject::{self, DeviceAccess, LiveContainer};
 use crate::lease::liveness::{self, Here};
-use crate::lease::{Container, LeaseId, Ledger};
-use crate::oci::State;
+use crate::lease::{Container, LeaseId, LeaseState, Ledger};
+use crate::oci::{self, Spec, State};
 use crate::request::{Request, keys};
+use crate::reserve::{self, Asker};
 
 /// Confirms the lease that the container names, or reserves and injects what it asks for.
 pub fn run(document: &[u8], options: &Options) -> Result<(), Failure> {
@@ -55,8 +62,48 @@ fn someone_else_confirms(ledger: &Ledger, state: &State, id: &LeaseId) -> Result
     }
 }
 
-fn serve(_state: &State, _request: &Request, _options: &Options) -> Result<(), Failure> {
-    Err(Failure::host("live containers can't be served yet", ""))
+fn serve(state: &State, request: &Request, options: &Options) -> Result<(), Failure> {
+    let config = config(options)?;
+    refuse_rootless()?;
+    let here = Here::look()?;
+    let container = living_container(&here, state)?;
+    let document = oci::read_config(&state.bundle)?;
+    refuse_unless_isolated(&config, oci::not_isolated(Spec(&document)))?;
+    let live = live_container(&config, &container, Spec(&document), &state.bundle)?;
+    if inject::device_access(live.pid)? == DeviceAccess::Everything {
+        refuse_unless_isolated(&config, Some("its cgroup allows every device".to_owned()))?;
+    }
+    let ledger = Ledger::open(&config.ledger_dir)?;
+    let asker = Asker {
+        container,
+        state: LeaseState::Held,
+    };
+    let lease = reserve::reserve(&host(&config), &ledger, &here, &rules(&config), request, asker)?;
+    let devices = lease.devices.iter().map(|device| (device.uuid(), device.nodes()));
+    inject::into(&live, &device::for_devices(devices)).map_err(|failure| undo(&ledger, &lease, failure))
+}
+
+fn live_container(
+    config: &Config,
+    container: &Container,
+    spec: Spec<'_>,
+    bundle: &Path,
+) -> Result<LiveContainer, Failure> {
+    let rootfs = spec.rootfs(bundle).ok_or_else(|| {
+        Failure::host(
+            "config.json names no root file system",
+            bundle.join("config.json").display(),
+        )
+        .remedy("look at the engine that wrote it")
+    })?;
+    Ok(LiveContainer {
+        pid: container.process.pid,
+        rootfs,
+        outsiders: cgroup::of_process(nix::unistd::getppid().as_raw())
+            .into_iter()
+            .collect(),
+        may_have_everything: config.allow_privileged,
+    })
 }
 
 fn living_container(here: &Here, state: &State) -> Result<Container, Failure> {
