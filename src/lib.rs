@@ -18,5 +18,7 @@ pub mod host;
 pub mod lease;
 /// The words: profile, placement, device, inventory. Pure.
 pub mod mig;
+/// Which devices serve a request, or why none does. Pure.
+pub mod policy;
 /// What a container asks for: annotations to a request. Pure.
 pub mod request;
