@@ -28,7 +28,7 @@ pub struct Init {
 impl Init {
     /// Opens the living process `pid`. It must have a mount namespace other than ours.
     pub fn open(pid: i32) -> Result<Init, Failure> {
-        let handle = Pid::from_raw(pid)
+        let handle = Pid::from_raw(pid.max(0))
             .filter(|_| pid > 1)
             .ok_or_else(|| not_a_container(pid))?;
         let failed = |call: &str, error: io::Error| gone_or(pid, call, &error);
