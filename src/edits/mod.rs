@@ -3,13 +3,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod device;
+pub mod spec;
+
 use std::path::PathBuf;
 
-use crate::mig::DeviceNode;
+pub use crate::mig::{Access, DeviceNode, DeviceNumber};
 
 /// One plan of what a container is to be given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerEdits {
+    /// Annotations, each replacing any of the same key.
+    pub annotations: Vec<(String, String)>,
     /// Environment variables, each replacing any of the same name.
     pub env: Vec<(String, String)>,
     /// Device nodes, each with its exact device rule.

@@ -1,0 +1,115 @@
+//! Edits into a live container: one whose runtime has set it up and waits for a createRuntime or prestart hook, before
+//! its first process starts.
+//!
+//! By then its spec is spent, so what would have been edited there is done to the container itself: device nodes in its
+//! mount namespace, permission in its control group. The environment of its process can't be changed any more.
+
+#![deny(unsafe_code)]
+
+mod bind;
+#[allow(unsafe_code)]
+pub mod bpf;
+mod cgroup_v1;
+mod cgroup_v2;
+mod device_program;
+mod ground;
+mod namespace;
+mod node;
+mod permission;
+mod rootfs;
+
+use std::path::PathBuf;
+
+use crate::cgroup::{self, CgroupPath};
+use crate::edits::ContainerEdits;
+use crate::failure::Failure;
+use bind::Tree;
+use ground::Ground;
+use namespace::Init;
+use permission::Permission;
+use rootfs::Rootfs;
+
+/// A container that its runtime has created and not yet started.
+#[derive(Clone, Debug)]
+pub struct LiveContainer {
+    /// Its init process, as the state on the hook's stdin names it.
+    pub pid: i32,
+    /// Its root filesystem: absolute, as the runtime sees it (`root.path` of config.json, below the bundle).
+    pub rootfs: PathBuf,
+    /// The groups of processes that must not be in the container's own, as [`cgroup::of_process`] gives them: the
+    /// engine's. The calling process's count without being named.
+    pub outsiders: Vec<Vec<CgroupPath>>,
+    /// Whether a container that every device is open to is given its nodes all the same (`allow_privileged`).
+    pub may_have_everything: bool,
+}
+
+/// What control groups leave of the devices to a live container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceAccess {
+    /// Rules stand in between. On v2 they don't say what they allow: judge the spec's own rules too.
+    Restricted,
+    /// Every device is open to it, so also every MIG device of the node: it can't be isolated.
+    Everything,
+}
+
+/// What process `pid` may do with devices. Changes nothing: to be asked before anything is reserved.
+pub fn device_access(pid: i32) -> Result<DeviceAccess, Failure> {
+    let permission = Permission::of(pid, &[])?;
+    Ok(if permission.is_everything() {
+        DeviceAccess::Everything
+    } else {
+        DeviceAccess::Restricted
+    })
+}
+
+/// Puts the nodes of `edits` into `container` and allows exactly them. Doing it twice is harmless.
+///
+/// An error leaves permissions as they were on v2; what else was put in stays, in a container that its runtime then
+/// destroys. Environment and hooks are not looked at: they belong into a spec.
+pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Failure> {
+    let init = Init::open(container.pid)?;
+    let permission = Permission::of(init.pid(), &outsiders(container)?)?;
+    if permission.is_everything() && !container.may_have_everything {
+        return Err(
+            Failure::refused("the container can't be isolated", "every device is open to it")
+                .remedy("don't run it privileged or without a control group, or set allow_privileged = true"),
+        );
+    }
+    let ground = Ground::survey(init.pid(), &container.rootfs)?;
+    let trees = trees(&init, edits)?;
+    // All that was read about the process by its number was about this very process.
+    init.still_lives()?;
+    init.inside(|| {
+        let rootfs = Rootfs::open(&container.rootfs, ground)?;
+        let mut trees = trees.iter();
+        edits
+            .nodes
+            .iter()
+            .try_for_each(|node| node::place(&rootfs, node, trees.next()))
+    })?;
+    if permission.is_everything() {
+        Ok(())
+    } else {
+        permission.allow(&edits.nodes)
+    }
+}
+
+/// The host's nodes, where the container's user namespace can't have its own.
+fn trees(init: &Init, edits: &ContainerEdits) -> Result<Vec<Tree>, Failure> {
+    if init.has_user_namespace() {
+        edits.nodes.iter().map(Tree::open).collect()
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+fn outsiders(container: &LiveContainer) -> Result<Vec<Vec<CgroupPath>>, Failure> {
+    let pid = std::process::id();
+    let own = cgroup::of_process(pid as i32).map_err(|error| {
+        Failure::host(
+            "can't tell whether the container has a cgroup of its own",
+            format!("read of /proc/{pid}/cgroup: {error}"),
+        )
+    })?;
+    Ok(container.outsiders.iter().cloned().chain([own]).collect())
+}

@@ -1,0 +1,125 @@
+//! What a live container may do with devices: which control group decides, whether it is the container's own to
+//! change, and the change.
+//!
+//! The kernel asks both a v1 `devices` group and v2's programs, where there are any. On a hybrid host runtimes use v1;
+//! on a pure v2 host there is no v1 `devices` hierarchy to be in.
+//!
+//! A group that is not the container's own (`--cgroups=disabled` leaves a container in its caller's) is never changed:
+//! every process in it would be given the device, and nobody would take it back. Nothing in it can be relied upon
+//! either, so such a container is refused, unless it has every device anyway and is allowed to.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use super::cgroup_v1;
+use super::cgroup_v2::Group;
+use crate::cgroup::{self, CgroupPath, Mounts};
+use crate::edits::DeviceNode;
+use crate::failure::Failure;
+
+/// What decides about devices for one container.
+pub struct Permission {
+    /// Its v1 `devices` group, where that hierarchy exists.
+    v1: Option<Place<PathBuf>>,
+    /// Its v2 group, where v2 is mounted.
+    v2: Option<Place<Group>>,
+    everything: bool,
+}
+
+struct Place<G> {
+    group: G,
+    path: String,
+    /// Whether no other process shares it.
+    own: bool,
+}
+
+impl Permission {
+    /// Looks at the groups of process `pid`. `others` are the groups of processes that share none with a container
+    /// that has its own: the hook, the engine.
+    pub fn of(pid: i32, others: &[Vec<CgroupPath>]) -> Result<Permission, Failure> {
+        let failed = |why: String| Failure::host("can't tell what the container may do with devices", why);
+        let groups = cgroup::of_process(pid)
+            .map_err(|error| failed(format!("read of /proc/{pid}/cgroup: {error}")))?;
+        let mounts = Mounts::read().map_err(|error| failed(format!("read of mountinfo: {error}")))?;
+        let find = |wanted: fn(&CgroupPath) -> bool| {
+            let group = groups.iter().find(|group| wanted(group))?;
+            Some((group, mounts.directory(group)))
+        };
+        let v1 = match find(|group| group.has_controller("devices")) {
+            Some((group, Some(directory))) => Some(Place::new(directory, group, others)),
+            Some((_, None)) => return Err(failed("the v1 devices hierarchy is not mounted here".to_owned())),
+            None => None,
+        };
+        let v2 = match find(CgroupPath::is_v2) {
+            Some((group, Some(directory))) => Some(Place::new(Group::open(&directory)?, group, others)),
+            // Where v1 decides, v2 may well not be mounted: then nobody could attach a program to it either.
+            _ if v1.is_some() => None,
+            _ => {
+                return Err(failed(
+                    "no cgroup hierarchy that decides about devices is mounted here".to_owned(),
+                ));
+            }
+        };
+        let v1_everything = v1
+            .as_ref()
+            .map_or(Ok(true), |place| cgroup_v1::allows_everything(&place.group))?;
+        let v2_everything = v2.as_ref().is_none_or(|place| place.group.allows_everything());
+        Ok(Permission {
+            v1,
+            v2,
+            everything: v1_everything && v2_everything,
+        })
+    }
+
+    /// Whether nothing keeps the container from any device. `false` is no proof of the contrary on v2, whose programs
+    /// don't say what they allow: the spec's own rules do.
+    pub fn is_everything(&self) -> bool {
+        self.everything
+    }
+
+    /// Allows exactly `nodes`. Nothing is changed if not all of it can be.
+    pub fn allow(&self, nodes: &[DeviceNode]) -> Result<(), Failure> {
+        let v2 = self.v2.as_ref().filter(|place| !place.group.allows_everything());
+        for place in self.v1.iter() {
+            place.check()?;
+        }
+        for place in v2.iter() {
+            place.check()?;
+            if !place.group.has_own_rules() {
+                let why = "only groups above it have device rules, which are not the container's own";
+                return Err(place.refused(why));
+            }
+        }
+        // v2 first: it is the one that can fail half-way, and then takes itself back.
+        if let Some(place) = v2 {
+            place.group.allow(nodes)?;
+        }
+        self.v1
+            .as_ref()
+            .map_or(Ok(()), |place| cgroup_v1::allow(&place.group, nodes))
+    }
+}
+
+impl<G> Place<G> {
+    fn new(group: G, path: &CgroupPath, others: &[Vec<CgroupPath>]) -> Place<G> {
+        Place {
+            group,
+            path: path.path.clone(),
+            own: cgroup::is_own(path, others),
+        }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.own {
+            Ok(())
+        } else {
+            Err(self.refused("it is not the container's own"))
+        }
+    }
+
+    fn refused(&self, why: &str) -> Failure {
+        Failure::host(format!("can't allow devices in cgroup {}", self.path), why)
+            .remedy("let the runtime give the container a control group (no --cgroups=disabled)")
+    }
+}
