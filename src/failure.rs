@@ -70,6 +70,11 @@ impl Failure {
         self
     }
 
+    /// What, why and remedy, as they were given.
+    pub fn parts(&self) -> (&str, &str, &str) {
+        (&self.what, &self.why, &self.remedy)
+    }
+
     /// The exit code this failure ends the process with.
     pub fn exit(&self) -> Exit {
         self.exit

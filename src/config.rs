@@ -1,0 +1,244 @@
+//! The configuration file: what may stand in it (`File`), and what the program goes by ([`Config`]).
+//!
+//! Read only for a container that asked, and passed on as values: nothing below this module knows of a file.
+
+#![forbid(unsafe_code)]
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::duration;
+use crate::failure::Failure;
+use crate::mig::Profile;
+
+/// Where the configuration is looked for when no `--config` names it. There it may be absent.
+pub const DEFAULT_PATH: &str = "/etc/oci-mig-hook/config.toml";
+
+/// What the program goes by: every key resolved, each default filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file that was named with `--config`; the hooks that we write repeat it.
+    pub named_file: Option<PathBuf>,
+    /// Where the driver shows itself.
+    pub driver: Driver,
+    /// How NVML is reached.
+    pub nvml: Nvml,
+    /// `ledger.dir`: the folder of the leases.
+    pub ledger_dir: PathBuf,
+    /// `lease.pending`: how long a lease may wait for its container to come into being.
+    pub pending: Duration,
+    /// `allow_privileged`: hand devices to containers that can't be isolated.
+    pub allow_privileged: bool,
+    /// What any one container may take.
+    pub limits: Limits,
+}
+
+/// Where the driver shows itself: `driver.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Driver {
+    /// `driver.root`: its libraries lie below this folder.
+    pub root: PathBuf,
+    /// `driver.proc`: `devices` and `driver/nvidia` lie below this folder.
+    pub proc: PathBuf,
+    /// `driver.dev`: its device nodes lie in this folder.
+    pub dev: PathBuf,
+}
+
+/// How NVML is reached: `nvml.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nvml {
+    /// `nvml.library`: the library's file; by default the loader finds it.
+    pub library: Option<PathBuf>,
+    /// `nvml.deadline`: how long one call may take.
+    pub deadline: Duration,
+}
+
+/// What any one container may take: `limits.*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `limits.devices`: at most this many devices.
+    pub devices: u32,
+    /// `limits.profiles`: only these profiles; `None` = all.
+    pub profiles: Option<Vec<Profile>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    allow_privileged: bool,
+    driver: DriverTable,
+    nvml: NvmlTable,
+    ledger: LedgerTable,
+    lease: LeaseTable,
+    limits: LimitsTable,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct DriverTable {
+    root: Option<PathBuf>,
+    proc: Option<PathBuf>,
+    dev: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct NvmlTable {
+    library: Option<PathBuf>,
+    deadline: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LedgerTable {
+    dir: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LeaseTable {
+    pending: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LimitsTable {
+    devices: Option<u32>,
+    profiles: Option<Vec<String>>,
+}
+
+impl Config {
+    /// Reads the file that `--config` named, or the default one, which may be absent.
+    ///
+    /// # Errors
+    /// A host failure that names the file, the key and what would be right.
+    pub fn load(named: Option<&Path>) -> Result<Config, Failure> {
+        let path = named.unwrap_or(Path::new(DEFAULT_PATH));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => String::new(),
+            Err(error) => return Err(bad(path, &error.to_string())),
+        };
+        let file = toml::from_str(&text).map_err(|error| bad(path, &parse_error(&text, &error)))?;
+        resolve(file, named).map_err(|why| bad(path, &why))
+    }
+}
+
+fn bad(path: &Path, why: &str) -> Failure {
+    Failure::host(format!("configuration file {}", path.display()), why)
+        .remedy("correct it; every key is explained in oci-mig-hook(1)")
+}
+
+/// The parser's message with its line number, without the excerpt that it would draw over several lines.
+fn parse_error(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+    format!("line {line}: {}", error.message())
+}
+
+fn resolve(file: File, named: Option<&Path>) -> Result<Config, String> {
+    let named_file = named
+        .map(std::path::absolute)
+        .transpose()
+        .map_err(|error| error.to_string())?;
+    Ok(Config {
+        named_file,
+        driver: Driver {
+            root: absolute("driver.root", file.driver.root, "/")?,
+            proc: absolute("driver.proc", file.driver.proc, "/proc")?,
+            dev: absolute("driver.dev", file.driver.dev, "/dev")?,
+        },
+        nvml: Nvml {
+            library: file
+                .nvml
+                .library
+                .map(|path| absolute("nvml.library", Some(path), ""))
+                .transpose()?,
+            deadline: length("nvml.deadline", file.nvml.deadline.as_deref(), "10s")?,
+        },
+        ledger_dir: absolute("ledger.dir", file.ledger.dir, "/run/oci-mig-hook")?,
+        pending: length("lease.pending", file.lease.pending.as_deref(), "2m")?,
+        allow_privileged: file.allow_privileged,
+        limits: Limits {
+            devices: file.limits.devices.unwrap_or(8),
+            profiles: file.limits.profiles.map(|names| profiles(&names)).transpose()?,
+        },
+    })
+}
+
+fn absolute(key: &str, value: Option<PathBuf>, default: &str) -> Result<PathBuf, String> {
+    let path = value.unwrap_or_else(|| PathBuf::from(default));
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err(format!("{key} = \"{}\" is not an absolute path", path.display())),
+    }
+}
+
+fn length(key: &str, value: Option<&str>, default: &str) -> Result<Duration, String> {
+    let text = value.unwrap_or(default);
+    match duration::parse(text) {
+        Some(length) if !length.is_zero() => Ok(length),
+        _ => Err(format!(
+            "{key} = \"{text}\" is not a length of time like \"{default}\""
+        )),
+    }
+}
+
+fn profiles(names: &[String]) -> Result<Vec<Profile>, String> {
+    let parse = |name: &String| name.parse().map_err(|error| format!("limits.profiles: {error}"));
+    names.iter().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let file = toml::from_str(text).map_err(|error| parse_error(text, &error))?;
+        resolve(file, None)
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let config = parse("").unwrap();
+        assert_eq!(config.driver.proc, Path::new("/proc"));
+        assert_eq!(config.ledger_dir, Path::new("/run/oci-mig-hook"));
+        assert_eq!(config.pending, Duration::from_secs(120));
+        assert_eq!(
+            config.limits,
+            Limits {
+                devices: 8,
+                profiles: None
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let unknown = parse("[nvml]\nlibary = \"/x\"\n").unwrap_err();
+        assert!(unknown.starts_with("line 2: unknown field `libary`"), "{unknown}");
+        for (text, expected) in [
+            (
+                "[nvml]\ndeadline = \"soon\"",
+                "nvml.deadline = \"soon\" is not a length of time like \"10s\"",
+            ),
+            (
+                "[lease]\npending = \"0s\"",
+                "lease.pending = \"0s\" is not a length of time like \"2m\"",
+            ),
+            (
+                "[ledger]\ndir = \"run\"",
+                "ledger.dir = \"run\" is not an absolute path",
+            ),
+            (
+                "[limits]\nprofiles = [\"big\"]",
+                "limits.profiles: 'big' is not a profile like 1g.10gb, 1c.3g.40gb or 1g.10gb+me",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), expected);
+        }
+    }
+}

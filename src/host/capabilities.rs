@@ -1,0 +1,138 @@
+//! The driver's capabilities: which device number is the right to an instance. Facts as /proc shows them; the
+//! numbers are read, never computed.
+
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::mig::{ComputeInstanceId, DeviceMinor, GpuInstanceId};
+
+/// The driver's majors, from /proc/devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Majors {
+    /// `nvidia` (since R550) or `nvidia-frontend`: the GPUs and nvidiactl.
+    pub gpu: u32,
+    /// `nvidia-caps`: capabilities.
+    pub caps: u32,
+    /// `nvidia-uvm`: unified memory, without which no CUDA program runs.
+    pub uvm: u32,
+}
+
+/// One capability, as its access file describes its device node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// The node's minor, below the major of `nvidia-caps`.
+    pub minor: u32,
+    /// The node's permission bits.
+    pub mode: u32,
+    /// Whether the driver lets user space make or change the node.
+    pub may_modify: bool,
+}
+
+impl Majors {
+    /// Reads them from `proc`'s `devices`.
+    ///
+    /// # Errors
+    /// A host failure that names the kernel module which is missing.
+    pub fn read(proc: &Path) -> Result<Majors, Failure> {
+        let path = proc.join("devices");
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Failure::host(format!("can't read {}", path.display()), error))?;
+        let of = |names: &[&str], module: &str| {
+            character_major(&text, names).ok_or_else(|| module_missing(&path, names, module))
+        };
+        Ok(Majors {
+            gpu: of(&["nvidia", "nvidia-frontend"], "nvidia")?,
+            caps: of(&["nvidia-caps"], "nvidia")?,
+            uvm: of(&["nvidia-uvm"], "nvidia-uvm")?,
+        })
+    }
+}
+
+fn character_major(devices: &str, names: &[&str]) -> Option<u32> {
+    let characters = devices.lines().skip_while(|line| *line != "Character devices:");
+    let rows = characters.skip(1).take_while(|line| !line.trim().is_empty());
+    let mut pairs = rows.filter_map(|line| line.trim().split_once(' '));
+    pairs
+        .find(|(_, name)| names.contains(&name.trim()))
+        .and_then(|(major, _)| major.parse().ok())
+}
+
+fn module_missing(path: &Path, names: &[&str], module: &str) -> Failure {
+    let why = format!("{} lists no '{}'", path.display(), names.join("' or '"));
+    Failure::host(format!("the kernel module {module} is not loaded"), why).remedy(format!(
+        "load it with 'modprobe {module}' (at boot: 'nvidia-modprobe -u -c0')"
+    ))
+}
+
+/// The two capabilities that are the right to a MIG device: its GPU instance's and its compute instance's.
+///
+/// # Errors
+/// A host failure where an access file is missing (the instance is gone) or not of its form.
+pub fn of_device(
+    proc: &Path,
+    gpu: DeviceMinor,
+    gi: GpuInstanceId,
+    ci: ComputeInstanceId,
+) -> Result<[Capability; 2], Failure> {
+    let gi_folder = proc.join(format!("driver/nvidia/capabilities/gpu{}/mig/gi{}", gpu.0, gi.0));
+    let ci_folder = gi_folder.join(format!("ci{}", ci.0));
+    Ok([read(gi_folder.join("access"))?, read(ci_folder.join("access"))?])
+}
+
+fn read(path: PathBuf) -> Result<Capability, Failure> {
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Failure::host(format!("no capability at {}", path.display()), error)
+            .remedy("the GPU was repartitioned meanwhile, or the driver is too old for MIG; start the container again")
+    })?;
+    parse(&text).ok_or_else(|| {
+        Failure::host(
+            format!("capability {} is not of the known form", path.display()),
+            &text,
+        )
+        .remedy("is this driver newer than this program knows?")
+    })
+}
+
+fn parse(text: &str) -> Option<Capability> {
+    let field = |name: &str| -> Option<u32> {
+        let value = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'))?;
+        value.trim().parse().ok()
+    };
+    Some(Capability {
+        minor: field("DeviceFileMinor")?,
+        // Decimal in the file: 292 is 0444.
+        mode: field("DeviceFileMode")? & 0o777,
+        may_modify: field("DeviceFileModify")? == 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn majors_come_from_the_character_devices_alone() {
+        let devices = "Character devices:\n  1 mem\n195 nvidia-frontend\n237 nvidia-caps\n\nBlock devices:\n  9 nvidia-uvm\n";
+        assert_eq!(
+            character_major(devices, &["nvidia", "nvidia-frontend"]),
+            Some(195)
+        );
+        assert_eq!(character_major(devices, &["nvidia-uvm"]), None);
+    }
+
+    #[test]
+    fn an_access_file_says_minor_mode_and_whether_it_may_be_made() {
+        let text = "DeviceFileMinor: 12\nDeviceFileMode: 292\nDeviceFileModify: 1\n";
+        let expected = Capability {
+            minor: 12,
+            mode: 0o444,
+            may_modify: true,
+        };
+        assert_eq!(parse(text), Some(expected));
+        assert_eq!(parse("DeviceFileMinor: x\n"), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! The parent's side: starts the child, waits for its answer no longer than the deadline allows, and leaves it.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{Message, Question, SUBCOMMAND};
+use crate::config::Nvml;
+use crate::failure::Failure;
+use crate::mig::Inventory;
+
+/// The name under which the driver installs NVML for programs.
+const SONAME: &str = "libnvidia-ml.so.1";
+
+/// Where distributions put the driver's libraries, below `driver.root`.
+const LIBRARY_FOLDERS: [&str; 5] = [
+    "usr/lib/x86_64-linux-gnu",
+    "usr/lib64",
+    "usr/lib/aarch64-linux-gnu",
+    "usr/lib",
+    "usr/lib/nvidia",
+];
+
+/// Everything NVML knows, asked in a child.
+///
+/// # Errors
+/// What the child reports, or a host failure when NVML lets one call wait for longer than `nvml.deadline`.
+pub fn inventory(nvml: &Nvml, root: &Path) -> Result<Inventory, Failure> {
+    let library = nvml
+        .library
+        .as_ref()
+        .map_or_else(|| default_library(root), |path| path.clone().into());
+    let mut child = Waited::start(&library)?;
+    child.answer(nvml.deadline)
+}
+
+fn default_library(root: &Path) -> OsString {
+    let below = LIBRARY_FOLDERS
+        .iter()
+        .map(|folder| root.join(folder).join(SONAME));
+    match root == Path::new("/") {
+        true => OsString::from(SONAME),
+        false => below
+            .into_iter()
+            .find(|path| path.exists())
+            .map_or_else(|| SONAME.into(), Into::into),
+    }
+}
+
+/// A child that is ended, never waited for, when we are done with it: its end can take as long as the driver likes.
+struct Waited {
+    child: Child,
+    out: ChildStdout,
+    unread: Vec<u8>,
+    asking: Option<Question>,
+}
+
+impl Drop for Waited {
+    fn drop(&mut self) {
+        // It has answered, or never will. One stuck in the driver dies when the driver lets it; whoever is our
+        // parent reaps it.
+        let _ = self.child.kill();
+    }
+}
+
+impl Waited {
+    fn start(library: &OsStr) -> Result<Waited, Failure> {
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0("oci-mig-hook")
+            .arg(SUBCOMMAND)
+            .arg(library)
+            .current_dir("/");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let cannot = |why: &dyn std::fmt::Display| Failure::host("NVML can't be asked", why);
+        let mut child = command.spawn().map_err(|error| cannot(&error))?;
+        let out = child
+            .stdout
+            .take()
+            .ok_or_else(|| cannot(&"no pipe to the child"))?;
+        Ok(Waited {
+            child,
+            out,
+            unread: Vec::with_capacity(64 << 10),
+            asking: None,
+        })
+    }
+
+    /// The child's last message. Each message before it starts the deadline anew.
+    fn answer(&mut self, deadline: Duration) -> Result<Inventory, Failure> {
+        let mut until = Instant::now() + deadline;
+        loop {
+            while let Some(line) = self.next_line() {
+                match serde_json::from_slice(&line).map_err(|error| broken(&error.to_string()))? {
+                    Message::Asking(question) => self.asking = Some(question),
+                    Message::Inventory(inventory) => return Ok(*inventory),
+                    Message::Failed { what, why, remedy } => {
+                        return Err(Failure::host(what, why).remedy(remedy));
+                    }
+                }
+                until = Instant::now() + deadline;
+            }
+            if !self.wait(until)? {
+                return Err(self.stuck(deadline));
+            }
+            let mut chunk = [0; 64 << 10];
+            match self.out.read(&mut chunk) {
+                Ok(0) => return Err(broken("it ended without an answer")),
+                Ok(count) => self.unread.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(&error.to_string())),
+            }
+        }
+    }
+
+    fn next_line(&mut self) -> Option<Vec<u8>> {
+        let end = self.unread.iter().position(|byte| *byte == b'\n')?;
+        Some(self.unread.drain(..=end).collect())
+    }
+
+    /// Whether there is something to read before `until`.
+    fn wait(&self, until: Instant) -> Result<bool, Failure> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).map_err(|error| broken(&error.to_string()))?;
+            match poll(&mut [PollFd::new(&self.out, PollFlags::IN)], Some(&timeout)) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(broken(&errno.to_string())),
+            }
+        }
+    }
+
+    fn stuck(&self, deadline: Duration) -> Failure {
+        let question = match &self.asking {
+            Some(Question { gpu: Some(gpu), call }) => format!("{call} for GPU {gpu}"),
+            Some(Question { gpu: None, call }) => call.clone(),
+            None => "its start".to_owned(),
+        };
+        Failure::host("NVML hangs", format!("no answer to {question} within {}s", deadline.as_secs())).remedy(
+            "'nvidia-smi' shows the same and 'dmesg' why; a GPU without persistence mode ('nvidia-smi -pm 1') starts \
+             slowly: raise nvml.deadline for it",
+        )
+    }
+}
+
+fn broken(why: &str) -> Failure {
+    Failure::host("NVML gave no answer", format!("the child that asks it: {why}"))
+        .remedy("'nvidia-smi' must work first; 'dmesg' tells of crashes")
+}

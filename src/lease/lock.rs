@@ -1,0 +1,88 @@
+//! The ledger's one lock: flock(2) on a file that is never removed.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+
+use crate::failure::Failure;
+
+/// How long to wait for the lock: its holder does a few file operations and never asks the driver.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The longest sleep between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_millis(4);
+
+/// Takes the lock, waiting for it at most [`DEADLINE`].
+///
+/// # Errors
+/// A host failure: the file can't be opened, or the lock's holder (which is named) doesn't let go.
+pub fn take(path: &Path) -> Result<Flock<File>, Failure> {
+    let started = Instant::now();
+    let mut pause = Duration::from_micros(100);
+    let mut file = open(path).map_err(|error| unusable(path, error))?;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            // Where somebody replaced the file, the lock we got guards nothing: start over on the new one.
+            Ok(lock) if is_still(path, &lock) => return Ok(lock),
+            Ok(_) => file = open(path).map_err(|error| unusable(path, error))?,
+            Err((same, Errno::EWOULDBLOCK | Errno::EINTR)) => file = same,
+            Err((_, errno)) => return Err(unusable(path, errno.into())),
+        }
+        if started.elapsed() > DEADLINE {
+            return Err(held_by_another(path, &file));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(path)
+}
+
+fn is_still(path: &Path, file: &File) -> bool {
+    match (std::fs::symlink_metadata(path), file.metadata()) {
+        (Ok(named), Ok(held)) => named.ino() == held.ino() && named.dev() == held.dev(),
+        _ => false,
+    }
+}
+
+fn unusable(path: &Path, error: io::Error) -> Failure {
+    super::ledger::unusable(&format!("can't lock {}", path.display()), &error)
+}
+
+fn held_by_another(path: &Path, file: &File) -> Failure {
+    Failure::host(
+        format!(
+            "ledger: no lock on {} within {}s",
+            path.display(),
+            DEADLINE.as_secs()
+        ),
+        match holder(file) {
+            Some((pid, command)) => format!("process {pid} ({command}) holds it"),
+            None => "another process holds it".to_owned(),
+        },
+    )
+    .remedy("look what that process does; if it is stuck, end it, and start the container again")
+}
+
+/// Who holds a lock on `file`, as /proc/locks has it. Only for the message: it may be another by now.
+fn holder(file: &File) -> Option<(i32, String)> {
+    let inode = file.metadata().ok()?.ino();
+    let locks = procfs::locks().ok()?;
+    let pid = locks.into_iter().find(|lock| lock.inode == inode)?.pid?;
+    let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some((pid, command.trim_end().to_owned()))
+}

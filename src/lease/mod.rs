@@ -1,0 +1,33 @@
+//! Leases: who holds which devices, in files below one folder, under one lock.
+//!
+//! ```text
+//! /run/oci-mig-hook/          root's, 0700: gone after a reboot, and every lease with it
+//!     lock                    flock(2): whoever holds it may change what follows
+//!     leases/<lease id>.json  one lease, written whole and renamed into place
+//!     leases/.<lease id>.new  a write that was cut short: removed by the next that holds the lock
+//! ```
+//!
+//! | from    | to        | by whom                    | when                                                  |
+//! |---------|-----------|----------------------------|-------------------------------------------------------|
+//! | -       | Pending   | reserve, before create     | the devices are under no lease                        |
+//! | -       | Held      | reserve, container exists  | the devices are under no lease                        |
+//! | Pending | Held      | confirm                    | it is this container's and names these devices        |
+//! | Pending | -         | the next reservation       | its maker is gone or late and its cgroup holds nothing |
+//! | Pending | -         | release, reserve's undo    | the container's end is announced by the lease's name  |
+//! | Held    | Releasing | release, next reservation  | the holder ended, its cgroup is still populated       |
+//! | Held    | -         | release, next reservation  | the holder is gone                                    |
+//! | Releasing | -       | the next reservation       | the cgroup has emptied                                |
+//!
+//! Each row is one rename or one unlink, so a crash leaves a lease before or after it, never between. The rules
+//! themselves are in [`transition`], pure; what they are fed is read by [`liveness`].
+
+#![forbid(unsafe_code)]
+
+mod ledger;
+pub mod liveness;
+mod lock;
+mod record;
+pub mod transition;
+
+pub use ledger::{Contents, Ledger, LockedLedger, Unreadable};
+pub use record::{Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Process, VERSION};

@@ -1,0 +1,214 @@
+//! What a lease says: who holds which devices, and in which state. Written as `leases/<lease id>.json`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::CgroupPath;
+use crate::failure::Failure;
+use crate::mig::{ComputeInstanceId, DeviceNode, GpuInstanceId, GpuUuid, MigUuid, Profile};
+
+/// The layout that this program writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// One lease: a holder and the devices that are its own until it is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The layout of this record: [`VERSION`].
+    pub version: u32,
+    /// The key.
+    pub id: LeaseId,
+    /// Where it is in its life.
+    pub state: LeaseState,
+    /// Whose it is.
+    pub holder: Holder,
+    /// What is held: one device or several, all or none.
+    pub devices: Vec<LeasedDevice>,
+    /// What was asked for, as canonical annotations: to know the same request again.
+    pub request: BTreeMap<String, String>,
+    /// The kernel's boot id when it was written: a lease of another boot is void.
+    pub boot_id: String,
+    /// The driver's version when it was written.
+    pub driver: String,
+    /// When it entered its state: milliseconds of CLOCK_BOOTTIME, which no one can set.
+    pub written: u64,
+}
+
+/// A lease's key: 128 random bits, 32 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LeaseId(String);
+
+/// Where a lease is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseState {
+    /// Reserved for a container that is being made; its process is the one that makes it.
+    Pending,
+    /// The container exists; its process is the container's first.
+    Held,
+    /// Given back or orphaned, while something still runs in the container's cgroup.
+    Releasing,
+}
+
+/// Who holds a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// A container of any engine.
+    Container(Container),
+}
+
+/// A container, and what shows whether it is alive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// The runtime's id for it. Ids repeat: two state roots, two engines.
+    pub id: String,
+    /// Its bundle, where it is known: what tells two containers of one id apart.
+    pub bundle: Option<PathBuf>,
+    /// The process whose end is the holder's end.
+    pub process: Process,
+    /// The cgroups that are this container's alone; empty where it has none.
+    pub cgroups: Vec<CgroupPath>,
+    /// Inode of the cgroup namespace in which those paths mean something.
+    pub cgroup_namespace: u64,
+}
+
+/// A process, so named that a later one of the same pid is not mistaken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its pid, as seen in the pid namespace `pid_namespace`.
+    pub pid: i32,
+    /// Its start, in clock ticks since boot: field 22 of /proc/PID/stat.
+    pub start: u64,
+    /// Inode of the pid namespace in which `pid` means something.
+    pub pid_namespace: u64,
+}
+
+/// A device under a lease, with all that later stages need of it, so that they need no driver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeasedDevice {
+    /// A MIG device.
+    Mig(LeasedMig),
+}
+
+/// A MIG device under a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeasedMig {
+    /// The device.
+    pub uuid: MigUuid,
+    /// Its GPU.
+    pub gpu: GpuUuid,
+    /// Its GPU instance.
+    pub gi: GpuInstanceId,
+    /// Its compute instance.
+    pub ci: ComputeInstanceId,
+    /// Its profile when it was leased.
+    pub profile: Profile,
+    /// The device nodes that are the right to use it.
+    pub nodes: Vec<DeviceNode>,
+}
+
+impl LeaseId {
+    /// A new one, from the kernel's random numbers.
+    ///
+    /// # Errors
+    /// A host failure where the kernel has none to give.
+    pub fn random() -> Result<LeaseId, Failure> {
+        let mut bytes = [0u8; 16];
+        let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        match got {
+            Ok(16) => Ok(LeaseId(bytes.iter().map(|byte| format!("{byte:02x}")).collect())),
+            Ok(n) => Err(Failure::host(
+                "no random lease id",
+                format!("the kernel gave {n} of 16 bytes"),
+            )),
+            Err(error) => Err(Failure::host("no random lease id", error)),
+        }
+    }
+}
+
+impl FromStr for LeaseId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hex = text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        match hex && text.len() == 32 {
+            true => Ok(LeaseId(text.to_owned())),
+            false => Err(format!("'{text}' is not a lease id (32 hex digits)")),
+        }
+    }
+}
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for LeaseId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<LeaseId> for String {
+    fn from(id: LeaseId) -> String {
+        id.0
+    }
+}
+
+impl LeasedDevice {
+    /// The name that the container's environment gets.
+    pub fn uuid(&self) -> &MigUuid {
+        match self {
+            LeasedDevice::Mig(device) => &device.uuid,
+        }
+    }
+
+    /// The device nodes that are the right to use it.
+    pub fn nodes(&self) -> &[DeviceNode] {
+        match self {
+            LeasedDevice::Mig(device) => &device.nodes,
+        }
+    }
+}
+
+impl Holder {
+    /// The container that holds it.
+    pub fn container(&self) -> &Container {
+        match self {
+            Holder::Container(container) => container,
+        }
+    }
+
+    /// What people are told: the first 12 characters of the container's id.
+    pub fn short_name(&self) -> String {
+        self.container().id.chars().take(12).collect()
+    }
+}
+
+impl Lease {
+    /// The UUIDs of its devices, in the order in which they were chosen.
+    pub fn uuids(&self) -> impl Iterator<Item = &MigUuid> {
+        self.devices.iter().map(LeasedDevice::uuid)
+    }
+}
+
+impl fmt::Display for LeaseState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LeaseState::Pending => "pending",
+            LeaseState::Held => "held",
+            LeaseState::Releasing => "releasing",
+        })
+    }
+}

@@ -1,0 +1,250 @@
+//! What becomes of a lease, given what is known of its holder. Pure: the whole rule in one place.
+
+use super::LeaseState;
+
+/// What the machine shows of a lease's holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The lease was written since the machine last started.
+    pub this_boot: bool,
+    /// The holder's process.
+    pub process: ProcessState,
+    /// The container's own cgroups, subtrees included.
+    pub cgroup: CgroupState,
+    /// It has been in its state for longer than `lease.pending`.
+    pub overdue: bool,
+}
+
+/// A process, by pid and start time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessState {
+    /// It runs, or could again: stopped and frozen processes too.
+    Alive,
+    /// It ended; a zombie too.
+    Gone,
+    /// It was recorded in another pid namespace: its pid says nothing here.
+    Unknown,
+}
+
+/// The container's own cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupState {
+    /// Something runs there.
+    Populated,
+    /// Nothing does.
+    Empty,
+    /// There is one, and it can't be seen from here.
+    Unknown,
+    /// The container has no cgroup of its own.
+    None,
+}
+
+/// What becomes of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays as it is.
+    Keep,
+    /// Its holder has ended and something of it still runs: its devices stay out of use until that ends.
+    Release,
+    /// Its devices are free.
+    Remove,
+}
+
+/// What becomes of a lease that is looked at by somebody else's reservation.
+pub fn reconcile(state: LeaseState, evidence: Evidence) -> Fate {
+    if !evidence.this_boot {
+        return Fate::Remove;
+    }
+    match state {
+        LeaseState::Pending => pending(evidence),
+        LeaseState::Held | LeaseState::Releasing => held(state, evidence),
+    }
+}
+
+/// What becomes of a lease when its container's end is announced by the lease's own name. What still runs, or may,
+/// keeps the devices out of use; the next reservation looks again.
+pub fn announced_end(state: LeaseState, evidence: Evidence) -> Fate {
+    let cgroup_empty = matches!(evidence.cgroup, CgroupState::Empty | CgroupState::None);
+    match state {
+        _ if !evidence.this_boot => Fate::Remove,
+        // Its process is the engine, whose life says nothing of the container's.
+        LeaseState::Pending if cgroup_empty => Fate::Remove,
+        LeaseState::Pending => Fate::Keep,
+        LeaseState::Held | LeaseState::Releasing if evidence.process == ProcessState::Alive => Fate::Release,
+        LeaseState::Held | LeaseState::Releasing if cgroup_empty => Fate::Remove,
+        LeaseState::Held | LeaseState::Releasing => Fate::Release,
+    }
+}
+
+/// Safe to take back once its maker is gone or late, because confirm fails a container whose lease is gone.
+fn pending(evidence: Evidence) -> Fate {
+    let abandoned = evidence.process == ProcessState::Gone || evidence.overdue;
+    match (abandoned, evidence.cgroup) {
+        (false, _) => Fate::Keep,
+        (true, CgroupState::Empty | CgroupState::None) => Fate::Remove,
+        (true, CgroupState::Populated | CgroupState::Unknown) => Fate::Keep,
+    }
+}
+
+fn held(state: LeaseState, evidence: Evidence) -> Fate {
+    match (evidence.process, evidence.cgroup) {
+        (ProcessState::Alive, _) => Fate::Keep,
+        (ProcessState::Gone, CgroupState::Empty | CgroupState::None) => Fate::Remove,
+        (ProcessState::Unknown, CgroupState::Empty) => Fate::Remove,
+        (ProcessState::Unknown, _) => Fate::Keep,
+        (ProcessState::Gone, _) if state == LeaseState::Releasing => Fate::Keep,
+        (ProcessState::Gone, _) => Fate::Release,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIVING: Evidence = Evidence {
+        this_boot: true,
+        process: ProcessState::Alive,
+        cgroup: CgroupState::Populated,
+        overdue: false,
+    };
+
+    #[test]
+    fn a_living_holder_keeps_its_lease_however_long() {
+        for cgroup in [
+            CgroupState::Populated,
+            CgroupState::Empty,
+            CgroupState::Unknown,
+            CgroupState::None,
+        ] {
+            for state in [LeaseState::Held, LeaseState::Releasing] {
+                let evidence = Evidence {
+                    cgroup,
+                    overdue: true,
+                    ..LIVING
+                };
+                assert_eq!(reconcile(state, evidence), Fate::Keep, "{state} {cgroup:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_gone_holder_gives_back_when_its_cgroup_is_empty() {
+        let gone = |cgroup| Evidence {
+            process: ProcessState::Gone,
+            cgroup,
+            ..LIVING
+        };
+        assert_eq!(
+            reconcile(LeaseState::Held, gone(CgroupState::Empty)),
+            Fate::Remove
+        );
+        assert_eq!(reconcile(LeaseState::Held, gone(CgroupState::None)), Fate::Remove);
+        assert_eq!(
+            reconcile(LeaseState::Held, gone(CgroupState::Populated)),
+            Fate::Release
+        );
+        assert_eq!(
+            reconcile(LeaseState::Releasing, gone(CgroupState::Populated)),
+            Fate::Keep
+        );
+        assert_eq!(
+            reconcile(LeaseState::Releasing, gone(CgroupState::Empty)),
+            Fate::Remove
+        );
+    }
+
+    #[test]
+    fn a_process_of_another_pid_namespace_is_judged_by_its_cgroup_alone() {
+        let unknown = |cgroup| Evidence {
+            process: ProcessState::Unknown,
+            cgroup,
+            ..LIVING
+        };
+        assert_eq!(
+            reconcile(LeaseState::Held, unknown(CgroupState::Empty)),
+            Fate::Remove
+        );
+        assert_eq!(
+            reconcile(LeaseState::Held, unknown(CgroupState::None)),
+            Fate::Keep
+        );
+        assert_eq!(
+            reconcile(LeaseState::Held, unknown(CgroupState::Unknown)),
+            Fate::Keep
+        );
+    }
+
+    #[test]
+    fn a_pending_lease_goes_back_when_its_maker_is_gone_or_late_and_nothing_runs() {
+        let empty = Evidence {
+            cgroup: CgroupState::Empty,
+            ..LIVING
+        };
+        assert_eq!(reconcile(LeaseState::Pending, empty), Fate::Keep);
+        assert_eq!(
+            reconcile(
+                LeaseState::Pending,
+                Evidence {
+                    overdue: true,
+                    ..empty
+                }
+            ),
+            Fate::Remove
+        );
+        let gone = Evidence {
+            process: ProcessState::Gone,
+            ..empty
+        };
+        assert_eq!(reconcile(LeaseState::Pending, gone), Fate::Remove);
+        let running = Evidence {
+            cgroup: CgroupState::Populated,
+            ..gone
+        };
+        assert_eq!(reconcile(LeaseState::Pending, running), Fate::Keep);
+    }
+
+    #[test]
+    fn another_boot_voids_every_lease() {
+        for state in [LeaseState::Pending, LeaseState::Held, LeaseState::Releasing] {
+            let evidence = Evidence {
+                this_boot: false,
+                ..LIVING
+            };
+            assert_eq!(reconcile(state, evidence), Fate::Remove);
+            assert_eq!(announced_end(state, evidence), Fate::Remove);
+        }
+    }
+
+    #[test]
+    fn an_announced_end_never_frees_what_still_runs() {
+        let gone = |cgroup| Evidence {
+            process: ProcessState::Gone,
+            cgroup,
+            ..LIVING
+        };
+        assert_eq!(
+            announced_end(LeaseState::Held, gone(CgroupState::Empty)),
+            Fate::Remove
+        );
+        assert_eq!(
+            announced_end(LeaseState::Held, gone(CgroupState::Populated)),
+            Fate::Release
+        );
+        assert_eq!(
+            announced_end(
+                LeaseState::Held,
+                Evidence {
+                    cgroup: CgroupState::None,
+                    ..LIVING
+                }
+            ),
+            Fate::Release
+        );
+        let engine_lives = Evidence {
+            cgroup: CgroupState::Empty,
+            ..LIVING
+        };
+        assert_eq!(announced_end(LeaseState::Pending, engine_lives), Fate::Remove);
+        assert_eq!(announced_end(LeaseState::Pending, LIVING), Fate::Keep);
+    }
+}

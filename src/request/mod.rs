@@ -1,0 +1,165 @@
+//! What a container asks for: its `mig.*` annotations, read into a [`Request`], or into the one line that says
+//! which of them is wrong and what would be right. Pure.
+//!
+//! | annotation | value | meaning |
+//! |---|---|---|
+//! | `mig.profile` | `1g.10gb`, `mig-1g.10gb`, `1c.3g.40gb`, `1g.10gb+me` | this profile |
+//! | `mig.memory` | `10GB`, `9GiB`, `9984MiB`, `500MB` | at least this much memory |
+//! | `mig.compute` | 1 to 255 | at least this many compute slices |
+//! | `mig.count` | 1 to 64 | that many devices, all or none; 1 where absent |
+//! | `mig.gpu` | GPU UUID, PCI bus id, product name with `*` | only on this GPU |
+//! | `mig.device` | `MIG-<uuid>` | exactly this device |
+//! | `mig.wait` | `30s`, `5m`, `2h` | wait that long for one to come free |
+//!
+//! Memory and compute exclude a profile, and a device excludes all but a wait. Any other subset is a request:
+//! where neither profile nor size is given (`mig.gpu` or `mig.count` alone) any device will do, the smallest
+//! first. Only `mig.wait` alone asks for nothing, and is an error.
+
+#![forbid(unsafe_code)]
+
+mod gpu;
+pub mod keys;
+mod parse;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU8;
+
+use serde::{Deserialize, Serialize};
+
+pub use gpu::{GpuConstraint, ProductPattern};
+pub use value::{BadValue, Count, Memory, Wait};
+
+use crate::failure::Failure;
+use crate::mig::{MigUuid, Profile};
+
+/// What a container asks for. A container without our annotations has none.
+///
+/// It comes only from annotations, so that every one there is can be met by some node, and prints back to them in
+/// one canonical way: that is how a lease stores it, and how the same request is recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+pub struct Request {
+    want: Want,
+    count: Count,
+    gpu: Option<GpuConstraint>,
+    wait: Option<Wait>,
+}
+
+/// Which devices would do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Want {
+    /// Those of this profile.
+    Profile(Profile),
+    /// Those that are large enough; with neither figure, any.
+    AtLeast {
+        /// Memory of the GPU instance.
+        memory: Option<Memory>,
+        /// Compute slices of the compute instance.
+        compute: Option<NonZeroU8>,
+    },
+    /// This one.
+    Device(MigUuid),
+}
+
+impl Request {
+    /// Reads a container's annotations, in any order. `None` where none of them is ours; [`keys::LEASE`] is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// Exit 2, naming the key, its value and what would be right, for an unknown word, a value that doesn't parse
+    /// or keys that contradict each other. Of several, the first by name.
+    pub fn from_annotations<K, V>(
+        annotations: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Option<Self>, Failure>
+    where
+        K: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let request = parse::request(annotations)?;
+        match &request {
+            Some(Request { wait: Some(wait), .. }) => Err(waiting_is_not_available(*wait)),
+            _ => Ok(request),
+        }
+    }
+
+    /// Which devices would do.
+    pub fn want(&self) -> &Want {
+        &self.want
+    }
+
+    /// How many of them.
+    pub fn count(&self) -> Count {
+        self.count
+    }
+
+    /// On which GPUs; on any where absent.
+    pub fn gpu(&self) -> Option<&GpuConstraint> {
+        self.gpu.as_ref()
+    }
+
+    /// How long to wait for them; not at all where absent.
+    pub fn wait(&self) -> Option<Wait> {
+        self.wait
+    }
+
+    /// The annotations that say the same, each value in its canonical form. Never empty.
+    pub fn to_annotations(&self) -> BTreeMap<&'static str, String> {
+        let mut annotations = BTreeMap::new();
+        match &self.want {
+            Want::Profile(profile) => {
+                annotations.insert(keys::PROFILE, profile.to_string());
+            }
+            Want::AtLeast { memory, compute } => {
+                annotations.extend(memory.map(|memory| (keys::MEMORY, memory.to_string())));
+                annotations.extend(compute.map(|compute| (keys::COMPUTE, compute.to_string())));
+            }
+            Want::Device(device) => {
+                annotations.insert(keys::DEVICE, device.to_string());
+            }
+        }
+        annotations.extend(self.gpu.as_ref().map(|gpu| (keys::GPU, gpu.to_string())));
+        if self.count != Count::ONE || annotations.is_empty() {
+            annotations.insert(keys::COUNT, self.count.to_string());
+        }
+        annotations.extend(self.wait.map(|wait| (keys::WAIT, wait.to_string())));
+        annotations
+    }
+}
+
+/// Until a release that has a queue.
+fn waiting_is_not_available(wait: Wait) -> Failure {
+    Failure::usage(
+        format!("{}={wait}", keys::WAIT),
+        "waiting is not available in this version",
+    )
+    .remedy("remove mig.wait and retry")
+}
+
+/// `mig.count=2 mig.profile=1g.10gb`.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (key, value)) in self.to_annotations().iter().enumerate() {
+            let space = if at == 0 { "" } else { " " };
+            write!(f, "{space}{key}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Request> for BTreeMap<String, String> {
+    fn from(request: Request) -> Self {
+        let annotations = request.to_annotations().into_iter();
+        annotations.map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+}
+
+impl TryFrom<BTreeMap<String, String>> for Request {
+    type Error = Failure;
+
+    fn try_from(annotations: BTreeMap<String, String>) -> Result<Self, Failure> {
+        parse::request(annotations)?
+            .ok_or_else(|| Failure::usage("no request", "none of our annotations is there"))
+    }
+}
