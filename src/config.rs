@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::duration;
 use crate::failure::Failure;
 use crate::mig::Profile;
+use crate::policy::Limits;
 
 /// Where the configuration is looked for when no `--config` names it. There it may be absent.
 pub const DEFAULT_PATH: &str = "/etc/oci-mig-hook/config.toml";
@@ -32,7 +33,7 @@ pub struct Config {
     pub pending: Duration,
     /// `allow_privileged`: hand devices to containers that can't be isolated.
     pub allow_privileged: bool,
-    /// What any one container may take.
+    /// What any one container may take: `limits.*`.
     pub limits: Limits,
 }
 
@@ -54,15 +55,6 @@ pub struct Nvml {
     pub library: Option<PathBuf>,
     /// `nvml.deadline`: how long one call may take.
     pub deadline: Duration,
-}
-
-/// What any one container may take: `limits.*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// `limits.devices`: at most this many devices.
-    pub devices: u32,
-    /// `limits.profiles`: only these profiles; `None` = all.
-    pub profiles: Option<Vec<Profile>>,
 }
 
 #[derive(Default, Deserialize)]

@@ -2,23 +2,59 @@
 //!
 //! The modules in the order in which they depend on one another; `tests/architecture.rs` keeps the arrows.
 
-/// Where control groups are, whose they are, what lives in them. Reads only.
-pub mod cgroup;
-/// The configuration file, resolved.
-pub mod config;
-/// Lengths of time as people write them.
-pub mod duration;
-/// What a container is to be given, as data.
-pub mod edits;
 /// What went wrong, why, and the remedy; the exit code.
 pub mod failure;
-/// What this machine has: driver, NVML, capabilities, device nodes.
-pub mod host;
-/// Edits into a live container: nodes in its mount namespace, permission in its control group.
-pub mod inject;
-/// Who holds which devices: the record, the ledger and its lock, liveness.
-pub mod lease;
+
+/// Lengths of time as people write them.
+pub mod duration;
+
+/// Where control groups are, whose they are, what lives in them. Reads only.
+pub mod cgroup;
+
 /// The words: profile, placement, device, inventory. Pure.
 pub mod mig;
+
 /// What a container asks for: annotations to a request. Pure.
 pub mod request;
+
+/// The choice: which device serves a request. Pure.
+pub mod policy;
+
+/// What a container is to be given, as data, and its rendering into config.json.
+pub mod edits;
+
+/// Who holds which devices: the record, the ledger and its lock, liveness.
+pub mod lease;
+
+/// The transaction: take back what is free, decide, record.
+pub mod reserve;
+
+/// Pending to Held, once the container exists.
+pub mod confirm;
+
+/// The inverse of reserve.
+pub mod release;
+
+/// The configuration file, resolved.
+pub mod config;
+
+/// What this machine has: driver, NVML, capabilities, device nodes.
+pub mod host;
+
+/// Edits into a live container: nodes in its mount namespace, permission in its control group.
+pub mod inject;
+
+/// The runtimes' documents: a container's state, its config.json.
+pub mod oci;
+
+/// The one line that people read, wherever they look for it.
+pub mod report;
+
+/// Front doors for runtimes.
+pub mod stage;
+
+/// Front doors for people.
+pub mod operator;
+
+/// The command line, as types.
+pub mod cli;

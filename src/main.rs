@@ -1,3 +1,71 @@
+//! `oci-mig-hook`: parses, dispatches, and turns the outcome into a line and an exit code.
+
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use oci_mig_hook::cli::{Cli, Command, StageArgs};
+use oci_mig_hook::failure::{Exit, Failure};
+use oci_mig_hook::stage::{self, Options, Stage};
+use oci_mig_hook::{host, operator, report};
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let outcome = match hook_entry(&args) {
+        Some((stage, options)) => stage::run(stage, &options).map_err(anyhow::Error::new),
+        None => match Cli::try_parse() {
+            Ok(cli) => run(cli),
+            Err(error) => return usage(&error),
+        },
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let failure = error
+                .downcast()
+                .unwrap_or_else(|other| Failure::host("failed", format!("{other:#}")));
+            report::failure(&failure);
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
+}
+
+/// The arguments of a hook entry, as engines repeat them for every container. They never meet the command line's
+/// parser: a container that didn't ask pays one process start.
+fn hook_entry(args: &[OsString]) -> Option<(Stage, Options)> {
+    let mut words = args.iter().map(|arg| arg.to_str());
+    let stage = Stage::from_word(words.next()??)?;
+    let rest: Vec<&str> = words.collect::<Option<_>>()?;
+    Some((stage, Options::from_hook_arguments(rest.into_iter())?))
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let options = |args: StageArgs| Options {
+        config: cli.config.clone(),
+        devices: args.devices,
+    };
+    match cli.command {
+        Command::Status(args) => operator::status(cli.config.as_deref(), args.json),
+        Command::Precreate(args) => Ok(stage::run(Stage::Precreate, &options(args))?),
+        Command::CreateRuntime(args) => Ok(stage::run(Stage::CreateRuntime, &options(args))?),
+        Command::Prestart(args) => Ok(stage::run(Stage::Prestart, &options(args))?),
+        Command::Poststop(args) => Ok(stage::run(Stage::Poststop, &options(args))?),
+        Command::NvmlInventory { library } => {
+            host::nvml::answer(&library);
+            Ok(())
+        }
+    }
+}
+
+/// clap's own message, in this program's exit codes: help and version are no errors.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Where even this can't be printed there is nobody to read it.
+    let _ = error.print();
+    if error.use_stderr() {
+        ExitCode::from(Exit::Usage as u8)
+    } else {
+        ExitCode::SUCCESS
+    }
+}

@@ -3,6 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod device;
+pub mod spec;
+
 use std::path::PathBuf;
 
 pub use crate::mig::{Access, DeviceNode, DeviceNumber};
@@ -10,6 +13,8 @@ pub use crate::mig::{Access, DeviceNode, DeviceNumber};
 /// One plan of what a container is to be given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerEdits {
+    /// Annotations, each replacing any of the same key.
+    pub annotations: Vec<(String, String)>,
     /// Environment variables, each replacing any of the same name.
     pub env: Vec<(String, String)>,
     /// Device nodes, each with its exact device rule.

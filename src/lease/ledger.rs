@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, OFlag};
 
-use super::{Lease, LeaseId, VERSION, lock};
+use super::transition::Fate;
+use super::{Lease, LeaseId, LeaseState, VERSION, lock};
 use crate::failure::Failure;
 
 /// No lease comes near this: 64 devices with their nodes are some 60 KB.
@@ -124,7 +125,7 @@ impl Ledger {
 }
 
 impl LockedLedger<'_> {
-    /// Everything in the ledger, as it stays until this lock is dropped. Sweeps away writes that were cut short.
+    /// Everything in the ledger, as it stays until this lock is dropped.
     ///
     /// # Errors
     /// A host failure where the folder can't be listed.
@@ -165,6 +166,22 @@ impl LockedLedger<'_> {
                 Err(unusable(&format!("can't remove {}", path.display()), &error))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Carries out what was decided on a lease; `now` as [`Lease::written`] counts.
+    ///
+    /// # Errors
+    /// As [`LockedLedger::put`] and [`LockedLedger::remove`].
+    pub fn carry_out(&mut self, lease: Lease, fate: Fate, now: u64) -> Result<(), Failure> {
+        match fate {
+            Fate::Keep => Ok(()),
+            Fate::Remove => self.remove(&lease.id),
+            Fate::Release => self.put(&Lease {
+                state: LeaseState::Releasing,
+                written: now,
+                ..lease
+            }),
         }
     }
 

@@ -56,6 +56,12 @@ impl Suffix {
     }
 }
 
+impl fmt::Display for Suffix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
 /// Text that is no profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadProfile(String);

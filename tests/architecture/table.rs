@@ -4,37 +4,38 @@
 /// only ever points to a line above: there are no cycles.
 pub const ARROWS: &[(&str, &[&str])] = &[
     ("failure", &[]),
+    ("duration", &[]),
     ("cgroup", &[]),
     ("report", &[]),
     ("record", &[]),
     ("oci", &[]),
-    ("cli", &[]),
     ("mig", &[]),
+    ("cli", &["mig"]),
     ("edits", &["mig"]),
     ("request", &["mig"]),
     ("policy", &["mig", "request"]),
     ("lease", &["mig", "request", "cgroup"]),
-    ("config", &["mig", "policy"]),
+    ("config", &["mig", "policy", "duration"]),
     ("reserve", &["lease", "policy", "request", "mig"]),
     ("confirm", &["lease", "policy", "request", "mig"]),
     ("release", &["lease", "policy", "request", "mig"]),
-    ("host", &["mig", "edits", "cgroup"]),
+    ("host", &["config", "mig", "edits", "cgroup"]),
     ("inject", &["edits", "oci", "cgroup"]),
     (
         "stage",
         &[
             "reserve", "confirm", "release", "host", "edits", "inject", "oci", "request", "record", "cgroup",
-            "config", "mig",
+            "config", "mig", "lease",
         ],
     ),
     (
         "operator",
         &[
             "reserve", "release", "host", "lease", "policy", "edits", "request", "oci", "record", "config",
-            "mig",
+            "mig", "duration",
         ],
     ),
-    ("main", &["cli", "config", "stage", "operator", "report"]),
+    ("main", &["cli", "config", "stage", "operator", "report", "host"]),
     ("bin", &["cli", "config", "stage", "operator", "report"]),
 ];
 

@@ -1,0 +1,76 @@
+//! The command line, as types: what may be typed, and what --help says of it.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::mig::MigUuid;
+
+/// Gives a container its own NVIDIA MIG device, and takes it back when the container ends.
+///
+/// Engines call the stages (precreate, createRuntime, prestart, poststop) as OCI hooks; people call the rest.
+/// A container asks by annotation:
+///
+///   podman run --annotation mig.profile=1g.10gb IMAGE COMMAND
+///
+/// Other keys: mig.memory=10GB, mig.compute=2 (at least that much), mig.count=2, mig.gpu=GPU-...|BUS ID|PRODUCT*,
+/// mig.device=MIG-... oci-mig-hook(1) explains each.
+#[derive(Debug, Parser)]
+#[command(name = "oci-mig-hook", version, verbatim_doc_comment, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Configuration file [default: /etc/oci-mig-hook/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 refused (all held, no such profile, can't be isolated);
+2 command line or annotations; 3 this machine (driver, NVML, config file, ledger)";
+
+/// What can be asked of the program.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Who has which MIG device
+    Status(StatusArgs),
+    /// [engines] Podman's precreate hook: config.json in, the edited one out
+    Precreate(StageArgs),
+    /// [engines] createRuntime hook: confirm what precreate reserved, or serve the live container
+    #[command(name = "createRuntime")]
+    CreateRuntime(StageArgs),
+    /// [engines] The older name of createRuntime
+    Prestart(StageArgs),
+    /// [engines] poststop hook: give back what the container held
+    Poststop(StageArgs),
+    /// Asks NVML in a child process; not for people.
+    #[command(hide = true)]
+    NvmlInventory {
+        /// NVML's library.
+        library: OsString,
+    },
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A stage's arguments, as our own hook entries have them.
+#[derive(Debug, Args)]
+pub struct StageArgs {
+    /// Written into hook entries: the devices that were edited into the container.
+    #[arg(long, hide = true, value_delimiter = ',')]
+    pub devices: Option<Vec<MigUuid>>,
+    /// Written into hook entries: the nodes that were edited into the container.
+    #[arg(long, hide = true)]
+    pub nodes: Option<String>,
+}

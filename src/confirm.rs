@@ -1,0 +1,81 @@
+//! Pending to Held, once the container exists. Fails the container on anything it doesn't know: that is what makes
+//! it safe for others to take an abandoned reservation back.
+
+#![forbid(unsafe_code)]
+
+use crate::failure::Failure;
+use crate::lease::liveness::Here;
+use crate::lease::{Container, Holder, Lease, LeaseId, LeaseState, LockedLedger};
+use crate::mig::MigUuid;
+
+/// What a container that exists says of itself, and of the devices that it was given.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The lease it names.
+    pub lease: LeaseId,
+    /// The devices that were edited into it.
+    pub devices: Vec<MigUuid>,
+    /// Itself.
+    pub container: Container,
+}
+
+/// Turns the lease that `claim` names into a held one. Harmless twice.
+///
+/// # Errors
+/// A host failure where there is no such lease (it was taken back), or it is another container's, or names other
+/// devices.
+pub fn confirm(ledger: &mut LockedLedger<'_>, here: &Here, claim: Claim) -> Result<(), Failure> {
+    let lease = ledger.get(&claim.lease)?.ok_or_else(taken_back)?;
+    check(&lease, here, &claim)?;
+    if lease.state == LeaseState::Held {
+        return Ok(());
+    }
+    ledger.put(&Lease {
+        state: LeaseState::Held,
+        holder: Holder::Container(claim.container),
+        written: here.now,
+        ..lease
+    })
+}
+
+fn check(lease: &Lease, here: &Here, claim: &Claim) -> Result<(), Failure> {
+    let holder = lease.holder.container();
+    if lease.boot_id != here.boot_id {
+        return Err(taken_back());
+    }
+    if holder.id != claim.container.id {
+        return Err(not_its_own(format!(
+            "lease {} is container {}'s",
+            lease.id,
+            lease.holder.short_name()
+        )));
+    }
+    if !lease.uuids().eq(claim.devices.iter()) {
+        return Err(not_its_own(format!(
+            "lease {} is for other devices than this container was given",
+            lease.id
+        )));
+    }
+    match lease.state {
+        LeaseState::Pending => Ok(()),
+        LeaseState::Held if holder.process == claim.container.process => Ok(()),
+        LeaseState::Held => Err(not_its_own(format!(
+            "lease {} is held by an earlier run of it",
+            lease.id
+        ))),
+        LeaseState::Releasing => Err(taken_back()),
+    }
+}
+
+fn taken_back() -> Failure {
+    Failure::host(
+        "this container's reservation is gone",
+        "its engine was gone, or it took longer than lease.pending to come into being, and the device was taken back",
+    )
+    .remedy("start it again")
+}
+
+fn not_its_own(why: String) -> Failure {
+    Failure::host("this container's reservation is not its own", why)
+        .remedy("start it anew from its engine; mig.lease is never set by hand")
+}

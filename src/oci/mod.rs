@@ -1,0 +1,13 @@
+//! The runtimes' documents: a container's state on a hook's standard input, and its config.json. Only reads.
+
+#![forbid(unsafe_code)]
+
+mod bundle;
+mod isolation;
+mod spec;
+mod state;
+
+pub use bundle::read_config;
+pub use isolation::not_isolated;
+pub use spec::Spec;
+pub use state::State;

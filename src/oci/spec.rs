@@ -1,0 +1,146 @@
+//! A container's config.json, read as loosely as Go writes it: `null` is absent, unknown members are left alone.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// A look at a config.json.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec<'json>(pub &'json Value);
+
+impl<'json> Spec<'json> {
+    /// Its annotations, in the order in which they stand; a value that is no string counts as empty.
+    pub fn annotations(self) -> impl Iterator<Item = (&'json str, &'json str)> {
+        let members = self.0.get("annotations").and_then(Value::as_object);
+        members
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.as_str(), value.as_str().unwrap_or_default()))
+    }
+
+    /// The annotation of that key.
+    pub fn annotation(self, key: &str) -> Option<&'json str> {
+        self.annotations()
+            .find(|(found, _)| *found == key)
+            .map(|(_, value)| value)
+    }
+
+    /// Where its cgroup is to be.
+    pub fn cgroups_path(self) -> Option<&'json str> {
+        self.text("/linux/cgroupsPath")
+    }
+
+    /// The root file system, from the bundle.
+    pub fn rootfs(self, bundle: &Path) -> Option<PathBuf> {
+        self.text("/root/path").map(|path| bundle.join(path))
+    }
+
+    /// Whether it gets a user namespace of its own. One that it joins by path counts unless it is ours.
+    pub fn user_namespace(self) -> bool {
+        self.array("/linux/namespaces").any(|namespace| {
+            let path = namespace
+                .get("path")
+                .and_then(Value::as_str)
+                .filter(|path| !path.is_empty());
+            namespace.get("type").and_then(Value::as_str) == Some("user") && path.is_none_or(is_not_ours)
+        })
+    }
+
+    /// The container's id, which Podman's config names only in passing: in the cgroup's path, or in the folder where
+    /// Podman keeps what it mounts.
+    pub fn podman_id(self) -> Option<String> {
+        let from_cgroup = self.cgroups_path().and_then(|path| {
+            let last = path.rsplit(['/', ':']).next()?;
+            let last = last.strip_suffix(".scope").unwrap_or(last);
+            full_id(last.strip_prefix("libpod-").unwrap_or(last))
+        });
+        from_cgroup.or_else(|| self.array("/mounts").find_map(id_in_mount))
+    }
+
+    pub(super) fn array(self, pointer: &str) -> impl Iterator<Item = &'json Value> + use<'json> {
+        self.0
+            .pointer(pointer)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    }
+
+    fn text(self, pointer: &str) -> Option<&'json str> {
+        self.0
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    }
+}
+
+/// The id in `.../overlay-containers/<id>/userdata/.containerenv`. Only that mount: its destination is Podman's own,
+/// while other sources are the user's to choose.
+fn id_in_mount(mount: &Value) -> Option<String> {
+    if mount.get("destination").and_then(Value::as_str) != Some("/run/.containerenv") {
+        return None;
+    }
+    let source = mount.get("source").and_then(Value::as_str)?;
+    let mut parts = source.rsplit('/');
+    let (_file, userdata, id) = (parts.next()?, parts.next()?, parts.next()?);
+    if userdata == "userdata" { full_id(id) } else { None }
+}
+
+fn full_id(text: &str) -> Option<String> {
+    let is_id = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    is_id.then(|| text.to_owned())
+}
+
+fn is_not_ours(path: &str) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |path: &str| {
+        std::fs::metadata(path)
+            .map(|found| (found.dev(), found.ino()))
+            .ok()
+    };
+    match (inode(path), inode("/proc/self/ns/user")) {
+        (Some(theirs), Some(ours)) => theirs != ours,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn podmans_id_is_found_in_each_of_its_places() {
+        for path in [
+            format!("/libpod_parent/libpod-{ID}"),
+            format!("machine.slice:libpod:{ID}"),
+            format!("/machine.slice/libpod-{ID}.scope"),
+        ] {
+            let spec = json!({"linux": {"cgroupsPath": path}});
+            assert_eq!(Spec(&spec).podman_id().as_deref(), Some(ID), "{path}");
+        }
+        let source = format!("/run/containers/storage/overlay-containers/{ID}/userdata/.containerenv");
+        let spec =
+            json!({"linux": null, "mounts": [{"destination": "/run/.containerenv", "source": source}]});
+        assert_eq!(Spec(&spec).podman_id().as_deref(), Some(ID));
+        let elsewhere = json!({"mounts": [{"destination": "/data", "source": source}]});
+        assert_eq!(Spec(&elsewhere).podman_id(), None);
+    }
+
+    #[test]
+    fn null_is_absent() {
+        let spec = json!({"annotations": null, "linux": {"namespaces": null, "cgroupsPath": ""}});
+        assert_eq!(Spec(&spec).annotations().count(), 0);
+        assert!(!Spec(&spec).user_namespace());
+        assert_eq!(Spec(&spec).cgroups_path(), None);
+    }
+
+    #[test]
+    fn our_own_user_namespace_is_none() {
+        let own = json!({"linux": {"namespaces": [{"type": "user", "path": "/proc/self/ns/user"}]}});
+        assert!(!Spec(&own).user_namespace());
+        let new = json!({"linux": {"namespaces": [{"type": "pid"}, {"type": "user"}]}});
+        assert!(Spec(&new).user_namespace());
+    }
+}

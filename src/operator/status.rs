@@ -1,0 +1,295 @@
+//! `status`: which MIG devices this machine has, and who holds them.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::progress;
+use super::table::Table;
+use crate::config::Config;
+use crate::duration;
+use crate::failure::Failure;
+use crate::host::Host;
+use crate::lease::liveness::Here;
+use crate::lease::transition::{self, Fate};
+use crate::lease::{Contents, Holder, Lease, LeaseId, Ledger};
+use crate::mig::{
+    ComputeInstanceId, Gpu, GpuInstanceId, GpuUuid, Gpus, Inventory, LeftOut, MigDevice, MigMode, MigUuid,
+};
+use crate::mig::{PciBusId, Profile};
+
+/// Everything that `status` knows; `--json` prints it as it is.
+#[derive(Serialize)]
+struct Status {
+    /// The driver's version; absent where the driver can't be asked.
+    driver: Option<String>,
+    gpus: Vec<GpuStatus>,
+    /// What can't be used now, and why.
+    left_out: Vec<LeftOut>,
+    /// Leases of devices that aren't there any more.
+    orphans: Vec<DeviceStatus>,
+    /// Files in the ledger that can't be read: while there is one, nothing is handed out.
+    unreadable: Vec<UnreadableFile>,
+    /// Why the driver can't be asked.
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct GpuStatus {
+    index: u32,
+    uuid: GpuUuid,
+    pci: PciBusId,
+    model: String,
+    /// `enabled`, `disabled` or `unsupported`.
+    mig: &'static str,
+    devices: Vec<DeviceStatus>,
+}
+
+#[derive(Serialize)]
+struct DeviceStatus {
+    uuid: MigUuid,
+    profile: Profile,
+    gi: GpuInstanceId,
+    ci: ComputeInstanceId,
+    /// Memory of its GPU instance; absent for a device that is gone.
+    memory_mib: Option<u64>,
+    state: State,
+    /// Who holds it, and since when.
+    lease: Option<LeaseStatus>,
+}
+
+#[derive(Serialize)]
+struct LeaseStatus {
+    id: LeaseId,
+    /// How long the lease has been in its state.
+    age_seconds: u64,
+    holder: Holder,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Free,
+    Pending,
+    Held,
+    Releasing,
+    /// Its holder is gone; the next reservation takes it back.
+    Stale,
+}
+
+#[derive(Serialize)]
+struct UnreadableFile {
+    path: String,
+    why: String,
+}
+
+/// Prints the machine's MIG devices and who holds them: a table, or JSON.
+///
+/// # Errors
+/// A host failure where the ledger or the driver can't be asked. What is known is printed all the same.
+pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    let here = Here::look()?;
+    let contents = match Ledger::existing(&config.ledger_dir)? {
+        Some(ledger) => ledger.contents()?,
+        None => Contents::default(),
+    };
+    let host = Host::new(config.driver.clone(), config.nvml.clone());
+    let inventory = progress::shown(host).inventory();
+    progress::clear();
+    let view = View {
+        here: &here,
+        leases: &contents.leases,
+        pending: config.pending,
+    };
+    let status = view.status(&contents, inventory.as_ref());
+    let text = if json {
+        serde_json::to_string_pretty(&status)? + "\n"
+    } else {
+        print(&status)
+    };
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("can't write to standard output")?;
+    Ok(inventory.map(|_| ())?)
+}
+
+/// The ledger at one moment.
+struct View<'a> {
+    here: &'a Here,
+    leases: &'a [Lease],
+    pending: Duration,
+}
+
+impl View<'_> {
+    fn status(&self, contents: &Contents, inventory: Result<&Inventory, &Failure>) -> Status {
+        let known = inventory.ok();
+        let unreadable = contents.unreadable.iter().map(|file| UnreadableFile {
+            path: file.path.display().to_string(),
+            why: file.why.clone(),
+        });
+        Status {
+            driver: known.map(|inventory| inventory.driver.clone()),
+            gpus: known
+                .iter()
+                .flat_map(|inventory| &inventory.gpus)
+                .map(|gpu| self.gpu(gpu))
+                .collect(),
+            left_out: known
+                .map(|inventory| inventory.left_out.clone())
+                .unwrap_or_default(),
+            orphans: self.orphans(known),
+            unreadable: unreadable.collect(),
+            error: inventory.err().map(Failure::to_string),
+        }
+    }
+
+    fn gpu(&self, gpu: &Gpu) -> GpuStatus {
+        GpuStatus {
+            index: gpu.index,
+            uuid: gpu.uuid.clone(),
+            pci: gpu.pci,
+            model: gpu.model.clone(),
+            mig: match gpu.mig {
+                MigMode::Enabled { .. } => "enabled",
+                MigMode::Disabled => "disabled",
+                MigMode::Unsupported => "unsupported",
+            },
+            devices: gpu.devices().iter().map(|device| self.device(device)).collect(),
+        }
+    }
+
+    fn device(&self, device: &MigDevice) -> DeviceStatus {
+        let lease = self
+            .leases
+            .iter()
+            .find(|lease| lease.uuids().any(|uuid| *uuid == device.uuid));
+        DeviceStatus {
+            uuid: device.uuid.clone(),
+            profile: device.profile,
+            gi: device.gi,
+            ci: device.ci,
+            memory_mib: Some(device.attributes.memory_mib),
+            state: lease.map_or(State::Free, |lease| self.state(lease)),
+            lease: lease.map(|lease| self.lease(lease)),
+        }
+    }
+
+    /// Leased devices that the driver doesn't list: all of them, where it can't be asked.
+    fn orphans(&self, known: Option<&Inventory>) -> Vec<DeviceStatus> {
+        let pairs = self
+            .leases
+            .iter()
+            .flat_map(|lease| lease.devices.iter().map(move |device| (lease, device)));
+        let gone = pairs
+            .filter(|(_, device)| known.is_none_or(|inventory| inventory.device(device.uuid()).is_none()));
+        gone.map(|(lease, device)| {
+            let crate::lease::LeasedDevice::Mig(device) = device;
+            DeviceStatus {
+                uuid: device.uuid.clone(),
+                profile: device.profile,
+                gi: device.gi,
+                ci: device.ci,
+                memory_mib: None,
+                state: self.state(lease),
+                lease: Some(self.lease(lease)),
+            }
+        })
+        .collect()
+    }
+
+    fn state(&self, lease: &Lease) -> State {
+        use crate::lease::LeaseState;
+        let fate = transition::reconcile(lease.state, self.here.evidence(lease, self.pending));
+        match (fate, lease.state) {
+            (Fate::Remove, _) => State::Stale,
+            (Fate::Release, _) | (_, LeaseState::Releasing) => State::Releasing,
+            (_, LeaseState::Pending) => State::Pending,
+            (_, LeaseState::Held) => State::Held,
+        }
+    }
+
+    fn lease(&self, lease: &Lease) -> LeaseStatus {
+        LeaseStatus {
+            id: lease.id.clone(),
+            age_seconds: self.here.now.saturating_sub(lease.written) / 1000,
+            holder: lease.holder.clone(),
+        }
+    }
+}
+
+fn print(status: &Status) -> String {
+    let mut table = Table::new(["GPU", "PROFILE", "DEVICE", "HOLDER", "STATE"]);
+    for gpu in &status.gpus {
+        for device in &gpu.devices {
+            table.row(row(gpu.index.to_string(), device));
+        }
+        if gpu.devices.is_empty() {
+            let why = if gpu.mig == "enabled" {
+                "no MIG devices".to_owned()
+            } else {
+                format!("MIG is {}", gpu.mig)
+            };
+            table.row([gpu.index.to_string(), "-".into(), why, "-".into(), "-".into()]);
+        }
+    }
+    for device in &status.orphans {
+        table.row(row("gone".to_owned(), device));
+    }
+    let mut text = if table.is_empty() {
+        "no MIG devices\n".to_owned()
+    } else {
+        table.to_string()
+    };
+    let notes = status
+        .left_out
+        .iter()
+        .map(|left_out| format!("left out: {}: {}\n", left_out.what, left_out.reason));
+    text.extend(notes);
+    let broken = status.unreadable.iter().map(|file| {
+        format!(
+            "unreadable lease file, nothing is handed out until it is gone: {}: {}\n",
+            file.path, file.why
+        )
+    });
+    text.extend(broken);
+    text
+}
+
+fn row(gpu: String, device: &DeviceStatus) -> [String; 5] {
+    let state = match device.state {
+        State::Free => "free",
+        State::Pending => "pending",
+        State::Held => "held",
+        State::Releasing => "freeing",
+        State::Stale => "stale",
+    };
+    let (holder, state) = match &device.lease {
+        Some(lease) => (
+            lease.holder.short_name(),
+            format!("{state} {}", age(lease.age_seconds)),
+        ),
+        None => ("-".to_owned(), state.to_owned()),
+    };
+    [
+        gpu,
+        device.profile.to_string(),
+        device.uuid.to_string(),
+        crate::failure::one_line(&holder),
+        state,
+    ]
+}
+
+/// In the largest unit that is at least one: ages are for a glance, exact ones are in the JSON.
+fn age(seconds: u64) -> String {
+    let coarse = match seconds {
+        0..60 => seconds,
+        60..3600 => seconds / 60 * 60,
+        _ => seconds / 3600 * 3600,
+    };
+    duration::print(Duration::from_secs(coarse))
+}

@@ -1,0 +1,113 @@
+//! Whether a device would do for a request, and how far one that wouldn't is from it.
+
+use std::num::NonZeroU8;
+
+use super::Chosen;
+use crate::mig::{Gpu, MigDevice, Profile};
+use crate::request::{Memory, Want};
+
+/// The device that comes nearest to a size, and what it lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortfall {
+    /// Its profile.
+    pub profile: Profile,
+    /// Its memory, in MiB.
+    pub memory_mib: u64,
+    /// MiB of memory that it has too few.
+    pub lacks_mib: u64,
+    /// Compute slices that it has too few.
+    pub lacks_slices: u32,
+}
+
+/// Whether this device would do, if it were free.
+pub(super) fn serves(want: &Want, candidate: &Chosen) -> bool {
+    match want {
+        Want::Profile(profile) => is_of(*profile, candidate),
+        Want::AtLeast { memory, compute } => {
+            let lacks = shortfall(*memory, *compute, candidate.device);
+            lacks.lacks_mib == 0 && lacks.lacks_slices == 0
+        }
+        Want::Device(uuid) => candidate.device.uuid == *uuid,
+    }
+}
+
+/// Whether a device is of the profile that someone named: slices and suffix exactly; the gb figure exactly or,
+/// where no other profile of that GPU is called so, within 1. The figure is a name that drivers round differently
+/// (`3g.39gb`, `3g.40gb`), and two instances of one profile may differ in it.
+pub(super) fn is_of(named: Profile, candidate: &Chosen) -> bool {
+    let own = candidate.device.profile;
+    let alike = own.ci_slices == named.ci_slices && same_instance_kind(own, named);
+    let apart = own.memory_gb.abs_diff(named.memory_gb);
+    alike && (apart == 0 || apart == 1 && !is_anothers_name(named, own, candidate.gpu))
+}
+
+/// Whether the GPU offers a profile by exactly this name that is not the one `own` is an instance of: that is the
+/// offered one nearest to it.
+fn is_anothers_name(named: Profile, own: Profile, gpu: &Gpu) -> bool {
+    let kin = || {
+        gpu.profiles()
+            .iter()
+            .map(|offered| offered.profile)
+            .filter(|p| same_instance_kind(*p, own))
+    };
+    let source = kin().min_by_key(|offered| offered.memory_gb.abs_diff(own.memory_gb));
+    kin().any(|offered| offered.memory_gb == named.memory_gb && Some(offered) != source)
+}
+
+/// Alike but for the gb figure and the compute instance's share.
+pub(super) fn same_instance_kind(one: Profile, other: Profile) -> bool {
+    one.gi_slices == other.gi_slices && one.suffix == other.suffix
+}
+
+fn shortfall(memory: Option<Memory>, compute: Option<NonZeroU8>, device: &MigDevice) -> Shortfall {
+    let has = device.attributes;
+    Shortfall {
+        profile: device.profile,
+        memory_mib: has.memory_mib,
+        lacks_mib: memory.map_or(0, Memory::mib).saturating_sub(has.memory_mib),
+        lacks_slices: compute
+            .map_or(0, |slices| u32::from(slices.get()))
+            .saturating_sub(has.ci_slices),
+    }
+}
+
+/// Of all devices on `gpus` the one that lacks least: memory first, then compute slices.
+pub(super) fn nearest_size(
+    memory: Option<Memory>,
+    compute: Option<NonZeroU8>,
+    gpus: &[&Gpu],
+) -> Option<Shortfall> {
+    let devices = gpus.iter().flat_map(|gpu| gpu.devices());
+    let shortfalls = devices.map(|device| shortfall(memory, compute, device));
+    let rank = |it: &Shortfall| {
+        (
+            it.lacks_mib,
+            it.lacks_slices,
+            it.memory_mib,
+            it.profile.to_string(),
+        )
+    };
+    shortfalls.min_by_key(rank)
+}
+
+/// Of `profiles` the one most like `wanted`: by gb figure, then slices, then suffix.
+pub(super) fn nearest_profile(wanted: Profile, profiles: &[Profile]) -> Option<Profile> {
+    profiles.iter().copied().min_by_key(|profile| {
+        (
+            profile.memory_gb.abs_diff(wanted.memory_gb),
+            profile.gi_slices.abs_diff(wanted.gi_slices),
+            profile.ci_slices.abs_diff(wanted.ci_slices),
+            profile.suffix != wanted.suffix,
+            profile.to_string(),
+        )
+    })
+}
+
+/// Of profiles that a GPU could make, the one that someone means who writes `wanted`.
+pub(super) fn same_by_name(wanted: Profile, offered: &[Profile]) -> Option<Profile> {
+    let meant = offered.iter().copied().filter(|profile| {
+        let whole = profile.ci_slices == wanted.ci_slices && same_instance_kind(*profile, wanted);
+        whole && profile.memory_gb.abs_diff(wanted.memory_gb) <= 1
+    });
+    meant.min_by_key(|profile| profile.memory_gb.abs_diff(wanted.memory_gb))
+}

@@ -1,0 +1,237 @@
+//! Why no device was chosen, each reason with its evidence. What it says is in [`super::words`].
+
+use std::num::NonZeroU8;
+
+use super::fit::{self, Shortfall};
+use super::{Chosen, Held};
+use crate::mig::{Gpu, GpuProfile, Inventory, LeftOut, MigUuid, Profile};
+use crate::request::{GpuConstraint, Memory, Request};
+
+/// Why a request can't be met now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Config allows no container this much.
+    OverLimit(Limit),
+    /// No GPU answers.
+    NoGpu {
+        /// What there is that doesn't.
+        left_out: Vec<LeftOut>,
+    },
+    /// The request accepts none of the GPUs.
+    NoAcceptedGpu {
+        /// Which it would accept.
+        constraint: GpuConstraint,
+        /// Which there are.
+        gpus: Vec<GpuName>,
+        /// And which don't answer.
+        left_out: Vec<LeftOut>,
+    },
+    /// None of the GPUs that the request accepts is in MIG mode.
+    MigOff {
+        /// NVML indexes of those that could be.
+        disabled: Vec<u32>,
+        /// NVML indexes of those that can't.
+        unsupported: Vec<u32>,
+        /// Those that don't answer, or whose mode is about to change.
+        left_out: Vec<LeftOut>,
+    },
+    /// No device of that profile exists.
+    NoSuchProfile {
+        /// What was asked.
+        wanted: Profile,
+        /// On which GPUs.
+        gpu: Option<GpuConstraint>,
+        /// Which exist, and how many of each.
+        exist: Vec<(Profile, usize)>,
+        /// Which the GPUs offer that have no device.
+        offered: Vec<Profile>,
+        /// The existing one most like what was asked; where none exists, the offered one.
+        nearest: Option<Profile>,
+    },
+    /// Every device is too small.
+    NothingLargeEnough {
+        /// What was asked.
+        request: Box<Request>,
+        /// The device that lacks least; none where no device exists.
+        nearest: Option<Shortfall>,
+        /// Which profiles would be large enough, and are offered by a GPU and have no device.
+        creatable: Vec<Profile>,
+    },
+    /// There is no device of that UUID.
+    NoSuchDevice {
+        /// What was asked.
+        device: MigUuid,
+        /// How many others there are.
+        exist: usize,
+        /// What can't be seen.
+        left_out: Vec<LeftOut>,
+    },
+    /// So many devices would never be free at once.
+    TooFew {
+        /// What was asked.
+        request: Box<Request>,
+        /// How many would do, held or free.
+        exist: usize,
+    },
+    /// Too many of those that would do are held.
+    Held {
+        /// What was asked.
+        request: Box<Request>,
+        /// How many would do, held or free.
+        exist: usize,
+        /// Who has those that are held.
+        holders: Vec<Holder>,
+    },
+    /// The container could reach every MIG device of the node, whichever it is given. The caller's finding, not
+    /// this module's.
+    CannotIsolate {
+        /// What in its configuration lets it.
+        reason: String,
+    },
+}
+
+/// A limit that a request exceeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `limits.devices`.
+    Devices {
+        /// How many were asked for.
+        asked: u8,
+        /// How many one container may have.
+        allowed: u32,
+    },
+    /// `limits.profiles`.
+    Profiles {
+        /// What was asked.
+        request: Box<Request>,
+        /// Which profiles are handed out.
+        allowed: Vec<Profile>,
+    },
+}
+
+/// Who holds a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// NVML index of the device's GPU.
+    pub gpu: u32,
+    /// The holder's short name.
+    pub name: String,
+}
+
+/// A GPU as people know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuName {
+    /// Its NVML index.
+    pub index: u32,
+    /// Its product name.
+    pub model: String,
+    /// Where it sits.
+    pub bus: String,
+}
+
+impl Refusal {
+    /// Whether the same request could be met later without anyone changing the node, its configuration or the
+    /// request: someone only has to give something back.
+    pub fn may_pass_with_time(&self) -> bool {
+        matches!(self, Refusal::Held { .. })
+    }
+}
+
+impl GpuName {
+    pub(super) fn of(gpu: &Gpu) -> Self {
+        GpuName {
+            index: gpu.index,
+            model: gpu.model.clone(),
+            bus: gpu.pci.to_string(),
+        }
+    }
+}
+
+/// Who holds this device, if anyone does.
+pub(super) fn holder(candidate: &Chosen, held: &Held) -> Option<Holder> {
+    let name = held.by(&candidate.device.uuid)?.to_owned();
+    Some(Holder {
+        gpu: candidate.gpu.index,
+        name,
+    })
+}
+
+/// What the node has that can't be used, in an order of its own.
+pub(super) fn left_out(node: &Inventory) -> Vec<LeftOut> {
+    let mut left_out = node.left_out.clone();
+    left_out.sort_by(|a, b| (&a.what, &a.reason).cmp(&(&b.what, &b.reason)));
+    left_out
+}
+
+/// The refusal of a profile that no device on `gpus` has.
+pub(super) fn no_such_profile(request: &Request, wanted: Profile, gpus: &[&Gpu]) -> Refusal {
+    let exist = existing(gpus);
+    let offered = offered(gpus);
+    let there: Vec<Profile> = exist.iter().map(|(profile, _)| *profile).collect();
+    let nearest = fit::nearest_profile(wanted, &there);
+    Refusal::NoSuchProfile {
+        wanted,
+        gpu: request.gpu().cloned(),
+        nearest: nearest.or_else(|| fit::nearest_profile(wanted, &offered)),
+        exist,
+        offered,
+    }
+}
+
+/// The profiles of which devices exist, smallest first, and how many of each.
+fn existing(gpus: &[&Gpu]) -> Vec<(Profile, usize)> {
+    let mut exist: Vec<(Profile, usize)> = Vec::new();
+    for device in gpus.iter().flat_map(|gpu| gpu.devices()) {
+        match exist.iter_mut().find(|(profile, _)| *profile == device.profile) {
+            Some((_, count)) => *count += 1,
+            None => exist.push((device.profile, 1)),
+        }
+    }
+    exist.sort_by_key(|(profile, _)| in_order(*profile));
+    exist
+}
+
+/// The profiles that these GPUs offer and that no device on them is an instance of, smallest first.
+fn offered(gpus: &[&Gpu]) -> Vec<Profile> {
+    without_device(gpus, |_| true)
+}
+
+/// Those of them that are large enough.
+pub(super) fn creatable(memory: Option<Memory>, compute: Option<NonZeroU8>, gpus: &[&Gpu]) -> Vec<Profile> {
+    without_device(gpus, |offered| {
+        let enough_memory = memory.is_none_or(|memory| memory.mib() <= offered.memory_mib);
+        enough_memory && compute.is_none_or(|slices| slices.get() <= offered.profile.gi_slices)
+    })
+}
+
+fn without_device(gpus: &[&Gpu], wanted: impl Fn(&GpuProfile) -> bool) -> Vec<Profile> {
+    let mut found: Vec<Profile> = Vec::new();
+    for offered in gpus.iter().flat_map(|gpu| gpu.profiles()) {
+        let has_device = gpus.iter().any(|gpu| has_instance(gpu, offered.profile));
+        if wanted(offered) && !has_device && !found.contains(&offered.profile) {
+            found.push(offered.profile);
+        }
+    }
+    found.sort_by_key(|profile| in_order(*profile));
+    found
+}
+
+/// Whether a device of this GPU lies in an instance of that profile, whatever its compute slices.
+fn has_instance(gpu: &Gpu, profile: Profile) -> bool {
+    gpu.devices().iter().any(|device| {
+        let named = Profile {
+            ci_slices: device.profile.ci_slices,
+            ..profile
+        };
+        fit::is_of(named, &Chosen { gpu, device })
+    })
+}
+
+fn in_order(profile: Profile) -> impl Ord + use<> {
+    (
+        profile.memory_gb,
+        profile.gi_slices,
+        profile.ci_slices,
+        profile.suffix,
+    )
+}

@@ -1,0 +1,178 @@
+//! What a refusal says: what, why and the remedy.
+
+use super::fit::{self, Shortfall};
+use super::phrases::{by_gpu, difference, lack, list, names, noun, place, reasons};
+use super::refusal::{Holder, Limit, Refusal};
+use crate::failure::Failure;
+use crate::mig::{LeftOut, MigUuid, Profile};
+use crate::request::{GpuConstraint, Request, keys};
+
+const STATUS: &str = "see 'oci-mig-hook status'";
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::OverLimit(limit) => over(&limit),
+            Refusal::NoGpu { left_out } => no_gpu(&left_out),
+            Refusal::NoAcceptedGpu {
+                constraint,
+                gpus,
+                left_out,
+            } => {
+                let there = format!("there are {}", names(&gpus));
+                Failure::refused(format!("no GPU is {constraint}"), reasons([there], &left_out))
+                    .remedy(format!("change or remove {}", keys::GPU))
+            }
+            Refusal::MigOff {
+                disabled,
+                unsupported,
+                left_out,
+            } => mig_off(&disabled, &unsupported, &left_out),
+            Refusal::NoSuchProfile {
+                wanted,
+                gpu,
+                exist,
+                offered,
+                nearest,
+            } => no_such_profile((wanted, gpu.as_ref()), &exist, &offered, nearest),
+            Refusal::NothingLargeEnough {
+                request,
+                nearest,
+                creatable,
+            } => nothing_large_enough(&request, nearest, &creatable),
+            Refusal::NoSuchDevice {
+                device,
+                exist,
+                left_out,
+            } => no_such_device(&device, exist, &left_out),
+            Refusal::TooFew { request, exist } => too_few(&request, exist),
+            Refusal::Held {
+                request,
+                exist,
+                holders,
+            } => held(&request, exist, &holders),
+            Refusal::CannotIsolate { reason } => {
+                Failure::refused("this container can't be kept to its own MIG device", reason)
+                    .remedy("run it without that, or set allow_privileged = true in the configuration")
+            }
+        }
+    }
+}
+
+fn over(limit: &Limit) -> Failure {
+    match limit {
+        Limit::Devices { asked, allowed } => {
+            let why = format!("one container may have {allowed} here (limits.devices)");
+            let remedy = format!("ask for at most {allowed}, or raise limits.devices in the configuration");
+            Failure::refused(format!("{}={asked}", keys::COUNT), why).remedy(remedy)
+        }
+        Limit::Profiles { request, allowed } => {
+            let why = match allowed.is_empty() {
+                true => "limits.profiles allows none".to_owned(),
+                false => format!("limits.profiles allows only {}", list(allowed)),
+            };
+            Failure::refused(format!("no {} allowed here", noun(request)), why)
+                .remedy("ask for one that is, or extend limits.profiles in the configuration")
+        }
+    }
+}
+
+fn no_gpu(left_out: &[LeftOut]) -> Failure {
+    Failure::refused("no usable GPU", reasons(["none answers".to_owned()], left_out))
+        .remedy("see 'oci-mig-hook doctor' and nvidia-smi")
+}
+
+fn mig_off(disabled: &[u32], unsupported: &[u32], left_out: &[LeftOut]) -> Failure {
+    let off = (!disabled.is_empty()).then(|| format!("off on gpu {}", list(disabled)));
+    let never = (!unsupported.is_empty()).then(|| format!("not supported by gpu {}", list(unsupported)));
+    let failure = Failure::refused(
+        "no GPU is in MIG mode",
+        reasons(off.into_iter().chain(never), left_out),
+    );
+    match disabled.first() {
+        Some(gpu) => failure.remedy(format!(
+            "turn it on with 'nvidia-smi -i {gpu} -mig 1' and create instances"
+        )),
+        None => failure.remedy("run this container on a node with a MIG-capable GPU"),
+    }
+}
+
+fn no_such_profile(
+    (wanted, gpu): (Profile, Option<&GpuConstraint>),
+    exist: &[(Profile, usize)],
+    offered: &[Profile],
+    nearest: Option<Profile>,
+) -> Failure {
+    let counts: Vec<String> = exist
+        .iter()
+        .map(|(profile, count)| format!("{count} x {profile}"))
+        .collect();
+    let there = match counts.is_empty() {
+        true => "no MIG device exists".to_owned(),
+        false => format!("there are {}", list(&counts)),
+    };
+    let creatable = fit::same_by_name(wanted, offered);
+    let offered = (!offered.is_empty()).then(|| format!("not created are {}", list(offered)));
+    let nearest = nearest.filter(|_| creatable.is_none());
+    let nearest = nearest.map(|it| format!("nearest is {it} ({})", difference(wanted, it)));
+    let why: Vec<String> = [Some(there), offered, nearest].into_iter().flatten().collect();
+    let failure = Failure::refused(format!("no {wanted} {}", place(gpu)), why.join("; "));
+    match creatable {
+        Some(it) => failure.remedy(format!(
+            "create one with 'nvidia-smi mig -cgi {it} -C', or ask for another"
+        )),
+        None if exist.is_empty() => failure.remedy("create one with nvidia-smi mig"),
+        None => failure.remedy("ask for one of those that there are"),
+    }
+}
+
+fn nothing_large_enough(request: &Request, nearest: Option<Shortfall>, creatable: &[Profile]) -> Failure {
+    let there = match nearest {
+        Some(it) => format!(
+            "nearest is {} ({} MiB), too small by {}",
+            it.profile,
+            it.memory_mib,
+            lack(it)
+        ),
+        None => "no MIG device exists".to_owned(),
+    };
+    let what = format!("no {}", noun(request));
+    match creatable.first() {
+        Some(first) => Failure::refused(
+            what,
+            format!("{there}; {} would do and are not created", list(creatable)),
+        )
+        .remedy(format!(
+            "ask for less, or create one with 'nvidia-smi mig -cgi {first} -C'"
+        )),
+        None => Failure::refused(what, there).remedy("ask for less"),
+    }
+}
+
+fn no_such_device(device: &MigUuid, exist: usize, left_out: &[LeftOut]) -> Failure {
+    let others = match exist {
+        0 => "this node has no MIG device".to_owned(),
+        1 => "this node has 1, and it is another".to_owned(),
+        _ => format!("this node has {exist}, and it is none of them"),
+    };
+    Failure::refused(format!("no {device}"), reasons([others], left_out)).remedy(STATUS)
+}
+
+fn too_few(request: &Request, exist: usize) -> Failure {
+    let why = format!("{} asked for, {exist} exist", request.count());
+    Failure::refused(format!("not enough {}", noun(request)), why).remedy(format!("ask for at most {exist}"))
+}
+
+fn held(request: &Request, exist: usize, holders: &[Holder]) -> Failure {
+    let (taken, by) = (holders.len(), by_gpu(holders));
+    if taken == exist {
+        let why = format!("{taken} of {exist} held ({by})");
+        return Failure::refused(format!("no free {}", noun(request)), why).remedy(STATUS);
+    }
+    let why = format!(
+        "{} asked for, {} of {exist} free, {taken} held ({by})",
+        request.count(),
+        exist - taken
+    );
+    Failure::refused(format!("not enough free {}", noun(request)), why).remedy(STATUS)
+}

@@ -1,0 +1,85 @@
+//! The inverse of reserve. Always finishes: what can't be given back now is left for the next reservation, and said.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::failure::Failure;
+use crate::lease::liveness::Here;
+use crate::lease::{Lease, LeaseId, LockedLedger, transition};
+
+/// A container as its end is announced: ids repeat, so the bundle counts too where the lease knows one.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// The runtime's id for it.
+    pub id: &'a str,
+    /// Its bundle.
+    pub bundle: &'a Path,
+}
+
+/// Gives back the lease of that id, if it is that container's. That it is gone already is no error.
+///
+/// # Errors
+/// A host failure where the ledger can't be changed.
+pub fn named(
+    ledger: &mut LockedLedger<'_>,
+    here: &Here,
+    pending: Duration,
+    id: &LeaseId,
+    ended: Ended<'_>,
+) -> Result<(), Failure> {
+    match ledger.get(id)? {
+        Some(lease) if is_of(&lease, ended) => {
+            let fate = transition::announced_end(lease.state, here.evidence(&lease, pending));
+            ledger.carry_out(lease, fate, here.now)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives back whatever leases that container has whose holder is gone. Never one with a living holder: the call may
+/// be late, and the id that of the container's next incarnation.
+///
+/// # Errors
+/// The first host failure, after all have been tried.
+pub fn of_container(
+    ledger: &mut LockedLedger<'_>,
+    here: &Here,
+    pending: Duration,
+    ended: Ended<'_>,
+) -> Result<(), Failure> {
+    let leases = ledger.contents()?.leases;
+    let theirs = leases.into_iter().filter(|lease| is_of(lease, ended));
+    all(theirs.map(|lease| {
+        let fate = transition::reconcile(lease.state, here.evidence(&lease, pending));
+        ledger.carry_out(lease, fate, here.now)
+    }))
+}
+
+/// Takes back a reservation whose container will not come into being, because a step after it failed.
+///
+/// # Errors
+/// A host failure where the ledger can't be changed: then it goes back when its maker is gone.
+pub fn undo(ledger: &mut LockedLedger<'_>, id: &LeaseId) -> Result<(), Failure> {
+    ledger.remove(id)
+}
+
+fn is_of(lease: &Lease, ended: Ended<'_>) -> bool {
+    let holder = lease.holder.container();
+    holder.id == ended.id
+        && holder
+            .bundle
+            .as_deref()
+            .is_none_or(|bundle| bundle == ended.bundle)
+}
+
+/// Every result is waited for; the first failure tells of the others.
+fn all(results: impl Iterator<Item = Result<(), Failure>>) -> Result<(), Failure> {
+    let failures: Vec<Failure> = results.filter_map(Result::err).collect();
+    let mut failures = failures.into_iter();
+    match failures.next() {
+        None => Ok(()),
+        Some(first) => Err(failures.fold(first, |first, next| first.and(&next))),
+    }
+}

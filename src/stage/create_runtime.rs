@@ -1,0 +1,125 @@
+//! createRuntime (and prestart, its older name): the container exists, its process hasn't started. One that was
+//! served before is confirmed; one that wasn't is served now, as far as a live container can be.
+
+use std::path::Path;
+
+use super::{Options, config, forged, host, refuse_rootless, refuse_unless_isolated, rules, undo};
+use crate::cgroup;
+use crate::config::Config;
+use crate::confirm::{self, Claim};
+use crate::edits::device;
+use crate::failure::Failure;
+use crate::inject::{self, DeviceAccess, LiveContainer};
+use crate::lease::liveness::{self, Here};
+use crate::lease::{Container, LeaseId, LeaseState, Ledger};
+use crate::oci::{self, Spec, State};
+use crate::request::{Request, keys};
+use crate::reserve::{self, Asker};
+
+/// Confirms the lease that the container names, or reserves and injects what it asks for.
+pub fn run(document: &[u8], options: &Options) -> Result<(), Failure> {
+    let state = State::parse(document)?;
+    let annotations = || {
+        state
+            .annotations
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+    };
+    if !super::concerns_us(annotations().map(|(key, _)| key)) {
+        return Ok(());
+    }
+    match state.annotations.get(keys::LEASE) {
+        Some(lease) => confirm(&state, lease, options),
+        None => match Request::from_annotations(annotations())? {
+            Some(request) => serve(&state, &request, options),
+            None => Ok(()),
+        },
+    }
+}
+
+fn confirm(state: &State, lease: &str, options: &Options) -> Result<(), Failure> {
+    let lease: LeaseId = lease.parse().map_err(|why: String| forged(&why))?;
+    let config = config(options)?;
+    refuse_rootless()?;
+    let ledger = Ledger::open(&config.ledger_dir)?;
+    let here = Here::look()?;
+    let Some(devices) = &options.devices else {
+        return someone_else_confirms(&ledger, state, &lease);
+    };
+    let claim = Claim {
+        lease,
+        devices: devices.clone(),
+        container: living_container(&here, state)?,
+    };
+    confirm::confirm(&mut ledger.lock()?, &here, claim)
+}
+
+/// A hook of the administrator's beside the one that precreate wrote: that one confirms.
+fn someone_else_confirms(ledger: &Ledger, state: &State, id: &LeaseId) -> Result<(), Failure> {
+    match ledger.get(id)? {
+        Some(lease) if lease.holder.container().id == state.id => Ok(()),
+        _ => Err(forged("this container has no such lease")),
+    }
+}
+
+fn serve(state: &State, request: &Request, options: &Options) -> Result<(), Failure> {
+    let config = config(options)?;
+    refuse_rootless()?;
+    let here = Here::look()?;
+    let container = living_container(&here, state)?;
+    let document = oci::read_config(&state.bundle)?;
+    refuse_unless_isolated(&config, oci::not_isolated(Spec(&document)))?;
+    let live = live_container(&config, &container, Spec(&document), &state.bundle)?;
+    if inject::device_access(live.pid)? == DeviceAccess::Everything {
+        refuse_unless_isolated(&config, Some("its cgroup allows every device".to_owned()))?;
+    }
+    let ledger = Ledger::open(&config.ledger_dir)?;
+    let asker = Asker {
+        container,
+        state: LeaseState::Held,
+    };
+    let lease = reserve::reserve(&host(&config), &ledger, &here, &rules(&config), request, asker)?;
+    let devices = lease.devices.iter().map(|device| (device.uuid(), device.nodes()));
+    inject::into(&live, &device::for_devices(devices)).map_err(|failure| undo(&ledger, &lease, failure))
+}
+
+fn live_container(
+    config: &Config,
+    container: &Container,
+    spec: Spec<'_>,
+    bundle: &Path,
+) -> Result<LiveContainer, Failure> {
+    let rootfs = spec.rootfs(bundle).ok_or_else(|| {
+        Failure::host(
+            "config.json names no root file system",
+            bundle.join("config.json").display(),
+        )
+        .remedy("look at the engine that wrote it")
+    })?;
+    Ok(LiveContainer {
+        pid: container.process.pid,
+        rootfs,
+        outsiders: cgroup::of_process(nix::unistd::getppid().as_raw())
+            .into_iter()
+            .collect(),
+        may_have_everything: config.allow_privileged,
+    })
+}
+
+fn living_container(here: &Here, state: &State) -> Result<Container, Failure> {
+    let pid = state.pid.ok_or_else(|| {
+        Failure::host(
+            "the container's state names no process",
+            "createRuntime runs while there is one",
+        )
+        .remedy("look at the hook's stage in the engine's configuration")
+    })?;
+    let process = here.name_process(pid)?;
+    Ok(Container {
+        id: state.id.clone(),
+        bundle: Some(state.bundle.clone()),
+        process,
+        cgroups: liveness::own_cgroups(pid)?,
+        cgroup_namespace: here.cgroup_namespace,
+    })
+}

@@ -1,0 +1,269 @@
+//! Reserve, confirm, release: two reservations never get one device, and what one does another undoes.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use oci_mig_hook::confirm::{self, Claim};
+use oci_mig_hook::failure::Failure;
+use oci_mig_hook::lease::liveness::Here;
+use oci_mig_hook::lease::{Container, Lease, LeaseId, LeaseState, Ledger};
+use oci_mig_hook::policy::Limits;
+use oci_mig_hook::release::{self, Ended};
+use oci_mig_hook::request::Request;
+use oci_mig_hook::reserve::{self, Asker, Rules};
+
+use crate::node::{Scratch, SevenSlices, container, container_of, uuid};
+
+const PENDING: Duration = Duration::from_secs(120);
+
+fn reserve(
+    ledger: &Ledger,
+    asks: &[(&str, &str)],
+    container: Container,
+    state: LeaseState,
+) -> Result<Lease, Failure> {
+    let request = Request::from_annotations(asks.iter().copied()).unwrap().unwrap();
+    let rules = Rules {
+        limits: Limits::default(),
+        pending: PENDING,
+    };
+    reserve::reserve(
+        &SevenSlices,
+        ledger,
+        &Here::look().unwrap(),
+        &rules,
+        &request,
+        Asker { container, state },
+    )
+}
+
+fn one(ledger: &Ledger, id: &str) -> Result<Lease, Failure> {
+    reserve(
+        ledger,
+        &[("mig.profile", "1g.10gb")],
+        container(id),
+        LeaseState::Held,
+    )
+}
+
+/// A container whose process has ended.
+fn gone(id: &str) -> Container {
+    let mut child = Command::new("sleep").arg("100").spawn().unwrap();
+    let process = Here::look().unwrap().name_process(child.id() as i32).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    container_of(id, process)
+}
+
+#[test]
+fn seven_get_one_each_and_the_eighth_is_told_who_has_them() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let leases: Vec<_> = (0..7)
+        .map(|k| one(&ledger, &format!("container-{k}")).unwrap())
+        .collect();
+    let uuids: BTreeSet<_> = leases.iter().flat_map(|lease| lease.uuids().cloned()).collect();
+    assert_eq!(uuids.len(), 7);
+    let refusal = one(&ledger, "container-8").unwrap_err();
+    assert_eq!(refusal.exit() as i32, 1);
+    assert!(refusal.to_string().contains("container-0"), "{refusal}");
+    assert_eq!(ledger.contents().unwrap().leases.len(), 7);
+}
+
+#[test]
+fn several_are_all_or_none() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let four = [("mig.profile", "1g.10gb"), ("mig.count", "4")];
+    let lease = reserve(&ledger, &four, container("a"), LeaseState::Held).unwrap();
+    assert_eq!(lease.uuids().collect::<BTreeSet<_>>().len(), 4);
+    reserve(&ledger, &four, container("b"), LeaseState::Held).unwrap_err();
+    assert_eq!(ledger.contents().unwrap().leases, [lease]);
+}
+
+#[test]
+fn who_asks_again_for_the_same_gets_the_same() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let first = one(&ledger, "a").unwrap();
+    assert_eq!(one(&ledger, "a").unwrap(), first);
+    assert_ne!(one(&ledger, "b").unwrap().id, first.id);
+}
+
+#[test]
+fn a_container_that_is_made_anew_gives_up_what_it_was_waiting_with() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let all = [("mig.profile", "1g.10gb"), ("mig.count", "7")];
+    let first = reserve(&ledger, &all, container("a"), LeaseState::Pending).unwrap();
+    let six = [("mig.profile", "1g.10gb"), ("mig.count", "6")];
+    let second = reserve(&ledger, &six, container("a"), LeaseState::Pending).unwrap();
+    assert_ne!(first.id, second.id);
+    assert_eq!(ledger.contents().unwrap().leases, [second]);
+}
+
+#[test]
+fn what_a_gone_holder_held_is_free_again() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let all = [("mig.profile", "1g.10gb"), ("mig.count", "7")];
+    for state in [LeaseState::Held, LeaseState::Pending] {
+        reserve(&ledger, &all, gone("a"), state).unwrap();
+        let lease = reserve(&ledger, &all, container("b"), LeaseState::Held).unwrap();
+        assert_eq!(ledger.contents().unwrap().leases, std::slice::from_ref(&lease));
+        release::undo(&mut ledger.lock().unwrap(), &lease.id).unwrap();
+    }
+}
+
+#[test]
+fn while_one_lease_cannot_be_read_nothing_is_handed_out() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let mine = one(&ledger, "a").unwrap();
+    let broken = scratch.path().join("leases/broken.json");
+    std::fs::write(&broken, "?").unwrap();
+    let failure = one(&ledger, "b").unwrap_err();
+    assert_eq!(failure.exit() as i32, 3);
+    assert!(
+        failure.to_string().contains(broken.to_str().unwrap()),
+        "{failure}"
+    );
+    // Others go on: what is known can be given back.
+    end(&ledger, Some(&mine.id), "a", "/bundle");
+    assert_eq!(
+        ledger.contents().unwrap().leases.len(),
+        1,
+        "its holder, this test, lives: it waits for that end"
+    );
+}
+
+fn claim(lease: &Lease, id: &str, devices: &[u32]) -> Claim {
+    let container = container(id);
+    Claim {
+        lease: lease.id.clone(),
+        devices: devices.iter().map(|k| uuid(*k)).collect(),
+        container,
+    }
+}
+
+#[test]
+fn only_the_container_that_it_was_made_for_can_confirm() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let here = Here::look().unwrap();
+    let lease = reserve(
+        &ledger,
+        &[("mig.profile", "1g.10gb")],
+        container("a"),
+        LeaseState::Pending,
+    )
+    .unwrap();
+    let mut locked = ledger.lock().unwrap();
+    let mut refused = |claim: Claim, why: &str| {
+        let failure = confirm::confirm(&mut locked, &here, claim).unwrap_err();
+        assert!(failure.to_string().contains(why), "{failure}");
+        assert_eq!(failure.exit() as i32, 3);
+    };
+    refused(claim(&lease, "b", &[0]), "is container a's");
+    refused(claim(&lease, "a", &[1]), "other devices");
+    refused(claim(&lease, "a", &[]), "other devices");
+    refused(
+        Claim {
+            lease: LeaseId::random().unwrap(),
+            ..claim(&lease, "a", &[0])
+        },
+        "reservation is gone",
+    );
+    // Twice is harmless, by the same process; another run of the same container is not the same.
+    confirm::confirm(&mut locked, &here, claim(&lease, "a", &[0])).unwrap();
+    confirm::confirm(&mut locked, &here, claim(&lease, "a", &[0])).unwrap();
+    assert_eq!(locked.get(&lease.id).unwrap().unwrap().state, LeaseState::Held);
+    let other_run = Claim {
+        container: gone("a"),
+        ..claim(&lease, "a", &[0])
+    };
+    let failure = confirm::confirm(&mut locked, &here, other_run).unwrap_err();
+    assert!(failure.to_string().contains("earlier run"), "{failure}");
+}
+
+/// Announces a container's end, with or without its lease's name.
+fn end(ledger: &Ledger, lease: Option<&LeaseId>, id: &str, bundle: &str) {
+    let here = Here::look().unwrap();
+    let mut locked = ledger.lock().unwrap();
+    let ended = Ended {
+        id,
+        bundle: Path::new(bundle),
+    };
+    match lease {
+        Some(lease) => release::named(&mut locked, &here, PENDING, lease, ended).unwrap(),
+        None => release::of_container(&mut locked, &here, PENDING, ended).unwrap(),
+    }
+}
+
+#[test]
+fn a_release_by_name_gives_back_that_containers_lease_and_no_others() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let lease = reserve(
+        &ledger,
+        &[("mig.profile", "1g.10gb")],
+        gone("a"),
+        LeaseState::Held,
+    )
+    .unwrap();
+    end(&ledger, Some(&lease.id), "b", "/bundle");
+    end(&ledger, Some(&lease.id), "a", "/another/bundle");
+    assert_eq!(ledger.contents().unwrap().leases.len(), 1);
+    end(&ledger, Some(&lease.id), "a", "/bundle");
+    end(&ledger, Some(&lease.id), "a", "/bundle");
+    assert_eq!(ledger.contents().unwrap().leases, []);
+}
+
+#[test]
+fn a_release_by_container_never_takes_a_living_ones() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let living = one(&ledger, "a").unwrap();
+    let dead = reserve(
+        &ledger,
+        &[("mig.profile", "1g.10gb")],
+        gone("a"),
+        LeaseState::Held,
+    )
+    .unwrap();
+    assert_ne!(living.id, dead.id);
+    end(&ledger, None, "a", "/bundle");
+    assert_eq!(ledger.contents().unwrap().leases, [living]);
+}
+
+#[test]
+fn eight_threads_never_get_one_device_twice() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().to_owned();
+    let granted: Vec<Vec<Lease>> = std::thread::scope(|scope| {
+        let ask = |thread: usize| {
+            let dir = &dir;
+            move || {
+                let ledger = Ledger::open(dir).unwrap();
+                (0..4)
+                    .filter_map(|turn| one(&ledger, &format!("c-{thread}-{turn}")).ok())
+                    .collect()
+            }
+        };
+        let threads: Vec<_> = (0..8).map(|thread| scope.spawn(ask(thread))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let devices: Vec<_> = granted
+        .iter()
+        .flatten()
+        .flat_map(|lease| lease.uuids().cloned())
+        .collect();
+    assert_eq!(devices.len(), 7, "all were handed out: {devices:?}");
+    assert_eq!(
+        devices.iter().collect::<BTreeSet<_>>().len(),
+        7,
+        "each once: {devices:?}"
+    );
+}
