@@ -55,8 +55,7 @@ fn processes(call: &mut Call, device: Handle) -> Result<Vec<ProcessInfo>, Code> 
     if asked == Thing::Gpu(gpu) && session.state.gpus[gpu].mig == MigMode::Enabled {
         may_configure()?;
     }
-    let live = call.live();
-    let found = live.processes.iter().filter_map(|process| {
+    let found = call.processes().iter().filter_map(|process| {
         let (holder, ids) = holder(&session, gpu, &process.device)?;
         let listed = asked == Thing::Gpu(gpu) || asked == holder;
         listed.then_some(ProcessInfo {
