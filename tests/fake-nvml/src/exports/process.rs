@@ -1,10 +1,11 @@
 //! Processes on a device. Read from the file at every call, as the driver's list is.
 
 use super::exports;
-use crate::abi::{Out, ProcessInfo, ProcessInfoV1};
+use crate::abi::Out;
 use crate::call::{Call, compute_instance, may_configure};
 use crate::code::Code;
 use crate::handle::{Handle, Thing};
+use crate::layout::{ProcessInfo, ProcessInfoV1};
 use crate::session::Session;
 use crate::state::MigMode;
 
