@@ -8,5 +8,6 @@ mod support;
 
 mod baseline;
 
+mod lifecycle;
 mod lifecycle_podman;
 mod own_device;
