@@ -52,13 +52,28 @@ pub fn up_spec(spec: &NodeSpec, dir: &Path) -> Result<Node> {
 
 /// Everything, `state.json` last: with it the driver is loaded.
 fn lay_out(plan: &Plan, spec: &NodeSpec, library: &Path, dir: &Path) -> Result<()> {
-    fs::set_permissions(dir, Permissions::from_mode(0o755))?;
     proc::write(plan, dir, spec.open_kernel_module)?;
     dev::write(plan, dir, spec.cap_nodes)?;
     fs::create_dir(dir.join("lib"))?;
     fs::copy(library, dir.join(LIBRARY)).with_context(|| library.display().to_string())?;
     fs::write(dir.join("config.toml"), config(dir))?;
+    open_to_all(dir)?;
     Ok(plan.state.store(dir)?)
+}
+
+/// /proc and /dev are everyone's to read, whatever the umask of who lays a node out.
+fn open_to_all(dir: &Path) -> Result<()> {
+    fs::set_permissions(dir, Permissions::from_mode(0o755))?;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            open_to_all(&entry.path())?;
+        } else if kind.is_file() {
+            fs::set_permissions(entry.path(), Permissions::from_mode(0o644))?;
+        }
+    }
+    Ok(())
 }
 
 /// What points oci-mig-hook here: its ordinary keys.
@@ -174,6 +189,8 @@ impl Node {
             dev::clear(&self.dir)?;
             proc::write(&plan, &self.dir, spec.open_kernel_module)?;
             dev::write(&plan, &self.dir, spec.cap_nodes)?;
+            open_to_all(&self.proc())?;
+            open_to_all(&self.dev())?;
             *state = plan.state;
             Ok(())
         })

@@ -47,6 +47,28 @@ fn a_node_goes_up_is_changed_and_goes_down() {
 }
 
 #[test]
+fn a_node_is_everyones_to_read_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = std::env::temp_dir().join(format!("fake-node-umask-{}", std::process::id()));
+    let one = known("one-gpu.json");
+    let up = format!(
+        "umask 077; exec {:?} up {one:?} {dir:?}",
+        env!("CARGO_BIN_EXE_fake-node")
+    );
+    assert!(Command::new("sh").args(["-c", &up]).status().unwrap().success());
+    for (path, mode) in [
+        (".", 0o755),
+        ("dev/nvidia-caps", 0o755),
+        ("proc/devices", 0o644),
+        ("state.json", 0o644),
+    ] {
+        let found = std::fs::metadata(dir.join(path)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(found, mode, "{path}");
+    }
+    assert!(fake_node(&["down", dir.to_str().unwrap()]).0);
+}
+
+#[test]
 fn help_teaches_and_errors_are_one_line() {
     for (command, word) in [
         ("up", "tests/nodes/README.md"),
