@@ -159,15 +159,19 @@ impl View<'_> {
                 MigMode::Disabled => "disabled",
                 MigMode::Unsupported => "unsupported",
             },
-            devices: gpu.devices().iter().map(|device| self.device(device)).collect(),
+            devices: gpu
+                .devices()
+                .iter()
+                .map(|device| self.device(gpu, device))
+                .collect(),
         }
     }
 
-    fn device(&self, device: &MigDevice) -> DeviceStatus {
+    fn device(&self, gpu: &Gpu, device: &MigDevice) -> DeviceStatus {
         let lease = self
             .leases
             .iter()
-            .find(|lease| lease.uuids().any(|uuid| *uuid == device.uuid));
+            .find(|lease| lease.devices.iter().any(|leased| leased.is(&gpu.uuid, device)));
         DeviceStatus {
             uuid: device.uuid.clone(),
             profile: device.profile,
