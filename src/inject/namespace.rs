@@ -30,9 +30,8 @@ pub struct Init {
 impl Init {
     /// Opens the living process `pid`. It must have a mount namespace other than ours.
     pub fn open(pid: i32) -> Result<Init, Failure> {
-        let handle = Some(pid)
-            .filter(|pid| *pid > 1)
-            .and_then(Pid::from_raw)
+        let handle = Pid::from_raw(pid.max(0))
+            .filter(|_| pid > 1)
             .ok_or_else(|| not_a_container(pid))?;
         let failed = |call: &str, error: io::Error| gone_or(pid, call, &error);
         let process = rustix::process::pidfd_open(handle, PidfdFlags::empty())
