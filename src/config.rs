@@ -98,7 +98,7 @@ struct LeaseTable {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct LimitsTable {
-    devices: Option<u8>,
+    devices: Option<u32>,
     profiles: Option<Vec<String>>,
 }
 

@@ -14,12 +14,23 @@ use crate::mig::{DeviceNode, Gpu, Gpus, Inventory, MigDevice};
 pub struct Host {
     driver: Driver,
     nvml: Nvml,
+    progress: fn(&str),
 }
 
 impl Host {
     /// The machine whose driver shows itself in `driver`'s folders.
     pub fn new(driver: Driver, nvml: Nvml) -> Host {
-        Host { driver, nvml }
+        Host {
+            driver,
+            nvml,
+            progress: |_| {},
+        }
+    }
+
+    /// The same, telling `progress` what NVML is asked whenever its answer takes long.
+    #[must_use]
+    pub fn with_progress(self, progress: fn(&str)) -> Host {
+        Host { progress, ..self }
     }
 }
 
@@ -27,7 +38,7 @@ impl Gpus for Host {
     fn inventory(&self) -> Result<Inventory, Failure> {
         // Before NVML is touched: as root, its init makes device nodes and calls nvidia-modprobe.
         driver::loaded(&self.driver.proc)?;
-        let mut inventory = nvml::inventory(&self.nvml, &self.driver.root)?;
+        let mut inventory = nvml::inventory(&self.nvml, &self.driver.root, self.progress)?;
         inventory.left_out.extend(driver::excluded(&self.driver.proc));
         Ok(inventory)
     }

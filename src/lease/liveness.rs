@@ -69,7 +69,7 @@ impl Here {
         if process.pid_namespace != self.pid_namespace {
             return ProcessState::Unknown;
         }
-        let Some(pid) = Pid::from_raw(process.pid) else {
+        let Some(pid) = Pid::from_raw(process.pid.max(0)) else {
             return ProcessState::Gone;
         };
         // The pidfd first: from here on the pid can't come to mean another process unnoticed.

@@ -60,7 +60,7 @@ fn is_still(path: &Path, file: &File) -> bool {
 }
 
 fn unusable(path: &Path, error: io::Error) -> Failure {
-    super::ledger::unusable(&format!("can't lock {}", path.display()), &error)
+    super::files::unusable(&format!("can't lock {}", path.display()), &error)
 }
 
 fn held_by_another(path: &Path, file: &File) -> Failure {

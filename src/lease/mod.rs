@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod files;
 mod ledger;
 pub mod liveness;
 mod lock;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod progress;
 mod status;
 mod table;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Serialize;
 
+use super::progress;
 use super::table::Table;
 use crate::config::Config;
 use crate::duration;
@@ -96,7 +97,9 @@ pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
         Some(ledger) => ledger.contents()?,
         None => Contents::default(),
     };
-    let inventory = Host::new(config.driver.clone(), config.nvml.clone()).inventory();
+    let host = Host::new(config.driver.clone(), config.nvml.clone());
+    let inventory = progress::shown(host).inventory();
+    progress::clear();
     let view = View {
         here: &here,
         leases: &contents.leases,
@@ -156,15 +159,19 @@ impl View<'_> {
                 MigMode::Disabled => "disabled",
                 MigMode::Unsupported => "unsupported",
             },
-            devices: gpu.devices().iter().map(|device| self.device(device)).collect(),
+            devices: gpu
+                .devices()
+                .iter()
+                .map(|device| self.device(gpu, device))
+                .collect(),
         }
     }
 
-    fn device(&self, device: &MigDevice) -> DeviceStatus {
+    fn device(&self, gpu: &Gpu, device: &MigDevice) -> DeviceStatus {
         let lease = self
             .leases
             .iter()
-            .find(|lease| lease.uuids().any(|uuid| *uuid == device.uuid));
+            .find(|lease| lease.devices.iter().any(|leased| leased.is(&gpu.uuid, device)));
         DeviceStatus {
             uuid: device.uuid.clone(),
             profile: device.profile,

@@ -79,7 +79,15 @@ pub(super) fn nearest_size(
 ) -> Option<Shortfall> {
     let devices = gpus.iter().flat_map(|gpu| gpu.devices());
     let shortfalls = devices.map(|device| shortfall(memory, compute, device));
-    shortfalls.min_by_key(|lacks| (lacks.lacks_mib, lacks.lacks_slices, lacks.profile.to_string()))
+    let rank = |it: &Shortfall| {
+        (
+            it.lacks_mib,
+            it.lacks_slices,
+            it.memory_mib,
+            it.profile.to_string(),
+        )
+    };
+    shortfalls.min_by_key(rank)
 }
 
 /// Of `profiles` the one most like `wanted`: by gb figure, then slices, then suffix.

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod fit;
+mod phrases;
 mod rank;
 mod refusal;
 mod words;
@@ -41,7 +42,7 @@ pub struct Chosen<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most devices (`limits.devices`).
-    pub devices: u8,
+    pub devices: u32,
     /// The profiles that may be handed out, compared as a request's profile is (`limits.profiles`); all where absent.
     pub profiles: Option<Vec<Profile>>,
 }
@@ -83,7 +84,7 @@ pub fn choose<'a>(
     limits: &Limits,
 ) -> Result<Vec<Chosen<'a>>, Refusal> {
     let asked = request.count().get();
-    if asked > limits.devices {
+    if u32::from(asked) > limits.devices {
         return Err(Refusal::OverLimit(Limit::Devices {
             asked,
             allowed: limits.devices,
@@ -160,9 +161,10 @@ fn serving<'a>(request: &Request, node: &Inventory, gpus: &[&'a Gpu]) -> Result<
     let all = gpus
         .iter()
         .flat_map(|gpu| gpu.devices().iter().map(|device| Chosen { gpu, device }));
-    let serving: Vec<Chosen> = all
+    let mut serving: Vec<Chosen> = all
         .filter(|candidate| fit::serves(request.want(), candidate))
         .collect();
+    serving.sort_by_key(|candidate| (candidate.gpu.pci, candidate.device.gi, candidate.device.ci));
     if !serving.is_empty() {
         return Ok(serving);
     }
@@ -171,7 +173,7 @@ fn serving<'a>(request: &Request, node: &Inventory, gpus: &[&'a Gpu]) -> Result<
         Want::AtLeast { memory, compute } => Refusal::NothingLargeEnough {
             request: Box::new(request.clone()),
             nearest: fit::nearest_size(*memory, *compute, gpus),
-            offered: refusal::offered(gpus),
+            creatable: refusal::creatable(*memory, *compute, gpus),
         },
         Want::Device(device) => Refusal::NoSuchDevice {
             device: device.clone(),

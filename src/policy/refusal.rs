@@ -1,9 +1,11 @@
 //! Why no device was chosen, each reason with its evidence. What it says is in [`super::words`].
 
+use std::num::NonZeroU8;
+
 use super::fit::{self, Shortfall};
 use super::{Chosen, Held};
-use crate::mig::{Gpu, Inventory, LeftOut, MigUuid, Profile};
-use crate::request::{GpuConstraint, Request};
+use crate::mig::{Gpu, GpuProfile, Inventory, LeftOut, MigUuid, Profile};
+use crate::request::{GpuConstraint, Memory, Request};
 
 /// Why a request can't be met now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +38,9 @@ pub enum Refusal {
     /// No device of that profile exists.
     NoSuchProfile {
         /// What was asked.
-        request: Box<Request>,
+        wanted: Profile,
+        /// On which GPUs.
+        gpu: Option<GpuConstraint>,
         /// Which exist, and how many of each.
         exist: Vec<(Profile, usize)>,
         /// Which the GPUs offer that have no device.
@@ -50,8 +54,8 @@ pub enum Refusal {
         request: Box<Request>,
         /// The device that lacks least; none where no device exists.
         nearest: Option<Shortfall>,
-        /// Which profiles the GPUs offer that have no device.
-        offered: Vec<Profile>,
+        /// Which profiles would be large enough, and are offered by a GPU and have no device.
+        creatable: Vec<Profile>,
     },
     /// There is no device of that UUID.
     NoSuchDevice {
@@ -94,7 +98,7 @@ pub enum Limit {
         /// How many were asked for.
         asked: u8,
         /// How many one container may have.
-        allowed: u8,
+        allowed: u32,
     },
     /// `limits.profiles`.
     Profiles {
@@ -166,7 +170,8 @@ pub(super) fn no_such_profile(request: &Request, wanted: Profile, gpus: &[&Gpu])
     let there: Vec<Profile> = exist.iter().map(|(profile, _)| *profile).collect();
     let nearest = fit::nearest_profile(wanted, &there);
     Refusal::NoSuchProfile {
-        request: Box::new(request.clone()),
+        wanted,
+        gpu: request.gpu().cloned(),
         nearest: nearest.or_else(|| fit::nearest_profile(wanted, &offered)),
         exist,
         offered,
@@ -187,18 +192,28 @@ fn existing(gpus: &[&Gpu]) -> Vec<(Profile, usize)> {
 }
 
 /// The profiles that these GPUs offer and that no device on them is an instance of, smallest first.
-pub(super) fn offered(gpus: &[&Gpu]) -> Vec<Profile> {
-    let mut offered: Vec<Profile> = Vec::new();
-    for gpu in gpus {
-        for profile in gpu.profiles().iter().map(|offered| offered.profile) {
-            let has_device = gpus.iter().any(|gpu| has_instance(gpu, profile));
-            if !has_device && !offered.contains(&profile) {
-                offered.push(profile);
-            }
+fn offered(gpus: &[&Gpu]) -> Vec<Profile> {
+    without_device(gpus, |_| true)
+}
+
+/// Those of them that are large enough.
+pub(super) fn creatable(memory: Option<Memory>, compute: Option<NonZeroU8>, gpus: &[&Gpu]) -> Vec<Profile> {
+    without_device(gpus, |offered| {
+        let enough_memory = memory.is_none_or(|memory| memory.mib() <= offered.memory_mib);
+        enough_memory && compute.is_none_or(|slices| slices.get() <= offered.profile.gi_slices)
+    })
+}
+
+fn without_device(gpus: &[&Gpu], wanted: impl Fn(&GpuProfile) -> bool) -> Vec<Profile> {
+    let mut found: Vec<Profile> = Vec::new();
+    for offered in gpus.iter().flat_map(|gpu| gpu.profiles()) {
+        let has_device = gpus.iter().any(|gpu| has_instance(gpu, offered.profile));
+        if wanted(offered) && !has_device && !found.contains(&offered.profile) {
+            found.push(offered.profile);
         }
     }
-    offered.sort_by_key(|profile| in_order(*profile));
-    offered
+    found.sort_by_key(|profile| in_order(*profile));
+    found
 }
 
 /// Whether a device of this GPU lies in an instance of that profile, whatever its compute slices.

@@ -9,6 +9,8 @@ mod parent;
 mod raw;
 mod walk;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::mig::Inventory;
@@ -42,4 +44,13 @@ struct Question {
     gpu: Option<u32>,
     /// NVML's function.
     call: String,
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.gpu {
+            Some(gpu) => write!(f, "{} for GPU {gpu}", self.call),
+            None => f.write_str(&self.call),
+        }
+    }
 }

@@ -28,17 +28,17 @@ const LIBRARY_FOLDERS: [&str; 5] = [
     "usr/lib/nvidia",
 ];
 
-/// Everything NVML knows, asked in a child.
+/// Everything NVML knows, asked in a child. `progress` hears what NVML is asked when an answer takes long.
 ///
 /// # Errors
 /// What the child reports, or a host failure when NVML lets one call wait for longer than `nvml.deadline`.
-pub fn inventory(nvml: &Nvml, root: &Path) -> Result<Inventory, Failure> {
+pub fn inventory(nvml: &Nvml, root: &Path, progress: fn(&str)) -> Result<Inventory, Failure> {
     let library = nvml
         .library
         .as_ref()
         .map_or_else(|| default_library(root), |path| path.clone().into());
     let mut child = Waited::start(&library)?;
-    child.answer(nvml.deadline)
+    child.answer(nvml.deadline, progress)
 }
 
 fn default_library(root: &Path) -> OsString {
@@ -97,12 +97,15 @@ impl Waited {
     }
 
     /// The child's last message. Each message before it starts the deadline anew.
-    fn answer(&mut self, deadline: Duration) -> Result<Inventory, Failure> {
+    fn answer(&mut self, deadline: Duration, progress: fn(&str)) -> Result<Inventory, Failure> {
         let mut until = Instant::now() + deadline;
         loop {
             while let Some(line) = self.next_line() {
                 match serde_json::from_slice(&line).map_err(|error| broken(&error.to_string()))? {
-                    Message::Asking(question) => self.asking = Some(question),
+                    Message::Asking(question) => {
+                        progress(&question.to_string());
+                        self.asking = Some(question);
+                    }
                     Message::Inventory(inventory) => return Ok(*inventory),
                     Message::Failed { what, why, remedy } => {
                         return Err(Failure::host(what, why).remedy(remedy));
@@ -142,11 +145,10 @@ impl Waited {
     }
 
     fn stuck(&self, deadline: Duration) -> Failure {
-        let question = match &self.asking {
-            Some(Question { gpu: Some(gpu), call }) => format!("{call} for GPU {gpu}"),
-            Some(Question { gpu: None, call }) => call.clone(),
-            None => "its start".to_owned(),
-        };
+        let question = self
+            .asking
+            .as_ref()
+            .map_or_else(|| "its start".to_owned(), Question::to_string);
         Failure::host("NVML hangs", format!("no answer to {question} within {}s", deadline.as_secs())).remedy(
             "'nvidia-smi' shows the same and 'dmesg' why; a GPU without persistence mode ('nvidia-smi -pm 1') starts \
              slowly: raise nvml.deadline for it",

@@ -38,6 +38,8 @@ mod set;
 mod spec;
 mod uuid;
 
+pub use fake_nvml::exports::names as exported_functions;
+pub use fake_nvml::state::{MigMode, State};
 pub use node::{Device, Node, TraceLine, down, up, up_spec};
 pub use scratch::{Scratch, nodes_dir};
 pub use spec::{CapNodes, ComputeSpec, GpuSpec, IdMap, InstanceSpec, MajorsSpec, NodeSpec, Shown};

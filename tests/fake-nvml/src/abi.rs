@@ -282,7 +282,7 @@ pub struct GiProfileInfoV2 {
     pub engines: EngineCounts,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// `1g.10gb`.
+    /// `MIG 1g.10gb`.
     pub name: [c_char; 96],
 }
 
@@ -302,7 +302,7 @@ pub struct GiProfileInfoV3 {
     pub engines: EngineCounts,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// `1g.10gb`.
+    /// `MIG 1g.10gb`.
     pub name: [c_char; 96],
     /// Bit 0: peer to peer; bit 1: graphics.
     pub capabilities: u32,
@@ -344,7 +344,7 @@ pub struct CiProfileInfoV2 {
     pub version: u32,
     /// The first version's fields.
     pub v1: CiProfileInfo,
-    /// `1c.3g.40gb`.
+    /// `MIG 1c.3g.40gb`.
     pub name: [c_char; 96],
 }
 

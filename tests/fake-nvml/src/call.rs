@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
 use crate::code::Code;
 use crate::handle::{Handle, Thing};
 use crate::session::{self, Session};
@@ -198,7 +200,7 @@ pub fn compute_instance(session: &Session, gpu: usize, gi: usize, at: usize) -> 
 pub fn may_configure() -> Result<(), Code> {
     let config = place::dir().join("dev/nvidia-caps/nvidia-cap1");
     let root = rustix::process::geteuid().is_root();
-    if root || rustix::fs::access(config, rustix::fs::Access::READ_OK).is_ok() {
+    if root || accessat(CWD, config, Access::READ_OK, AtFlags::EACCESS).is_ok() {
         Ok(())
     } else {
         Err(Code::NO_PERMISSION)

@@ -41,12 +41,12 @@ codes! {
     IN_USE = 19, c"In use by another client";
     MEMORY = 20, c"Insufficient Memory";
     NO_DATA = 21, c"No data";
-    VGPU_ECC_NOT_SUPPORTED = 22, c"vGPU operation is not supported because ECC is enabled";
+    VGPU_ECC_NOT_SUPPORTED = 22, c"vGPU ECC not supported";
     INSUFFICIENT_RESOURCES = 23, c"Insufficient Resources";
-    FREQ_NOT_SUPPORTED = 24, c"Frequency not supported";
+    FREQ_NOT_SUPPORTED = 24, c"Invalid Frequency";
     ARGUMENT_VERSION_MISMATCH = 25, c"Argument version mismatch";
-    DEPRECATED = 26, c"Deprecated";
-    NOT_READY = 27, c"Not Ready";
+    DEPRECATED = 26, c"Requested functionality has been deprecated";
+    NOT_READY = 27, c"System is not in ready state";
     GPU_NOT_FOUND = 28, c"GPU Not Found";
     INVALID_STATE = 29, c"Invalid State";
     UNKNOWN = 999, c"Unknown Error";

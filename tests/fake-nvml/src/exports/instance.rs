@@ -28,7 +28,7 @@ exports! {
             p2p: 0,
             slices: row.slices,
             max: row.max,
-            engines: row.counts(row.sm),
+            engines: row.counts(),
             memory_mib: row.memory_mib,
         })
     }
@@ -127,7 +127,7 @@ exports! {
         let gi = call.gpu_instance(&session, instance)?;
         let (v1, row) = gi.compute_profile(profile, engines)?;
         let asked = info.cast::<u32>().get()?;
-        let v2 = CiProfileInfoV2 { version: asked, v1, name: field(&gi.device_name(row)) };
+        let v2 = CiProfileInfoV2 { version: asked, v1, name: field(&printed(&gi.device_name(row))) };
         if asked == version::<CiProfileInfoV2>(2) {
             info.put(v2)
         } else if asked == version::<CiProfileInfoV3>(3) {
@@ -214,10 +214,15 @@ fn by_id(table: &[GiProfile], id: u32) -> Result<&GiProfile, Code> {
         .ok_or(Code::INVALID_ARGUMENT)
 }
 
+/// A profile's name as profile infos give it: what `nvidia-smi mig -lgip` prints.
+fn printed(name: &str) -> String {
+    format!("MIG {name}")
+}
+
 /// Fills the struct whose version the caller has put into it.
 fn put_versioned(row: &GiProfile, info: Out<GiProfileInfoV2>) -> Result<(), Code> {
     let asked = info.cast::<u32>().get()?;
-    let (engines, name) = (row.counts(row.sm), field(&row.name));
+    let (engines, name) = (row.counts(), field(&printed(&row.name)));
     if asked == version::<GiProfileInfoV2>(2) {
         info.put(GiProfileInfoV2 {
             version: asked,
@@ -250,9 +255,9 @@ fn put_versioned(row: &GiProfile, info: Out<GiProfileInfoV2>) -> Result<(), Code
 }
 
 impl GiProfile {
-    fn counts(&self, sm: u32) -> EngineCounts {
+    fn counts(&self) -> EngineCounts {
         EngineCounts {
-            sm,
+            sm: self.sm,
             copy: self.engines.copy,
             decoder: self.engines.decoder,
             encoder: self.engines.encoder,
@@ -280,7 +285,10 @@ impl Gi<'_> {
             id: row.id,
             slices: row.slices,
             max: row.max,
-            engines: self.profile.counts(row.sm),
+            engines: EngineCounts {
+                sm: row.sm,
+                ..self.profile.counts()
+            },
         };
         Ok((info, row))
     }

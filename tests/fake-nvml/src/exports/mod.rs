@@ -33,8 +33,8 @@ macro_rules! exports {
 }
 use exports;
 
-/// Whether the library exports a function of that name, with or without its version.
-pub fn is_exported(name: &str) -> bool {
+/// Every function the library exports but `nvmlErrorString`, which has no code to answer with.
+pub fn names() -> impl Iterator<Item = &'static str> {
     let all = [
         device::NAMES,
         instance::NAMES,
@@ -42,6 +42,10 @@ pub fn is_exported(name: &str) -> bool {
         process::NAMES,
         system::NAMES,
     ];
-    let mut all = all.into_iter().flatten();
-    all.any(|export| *export == name || crate::state::unversioned(export) == name)
+    all.into_iter().flatten().copied()
+}
+
+/// Whether the library exports a function of that name, with or without its version.
+pub fn is_exported(name: &str) -> bool {
+    names().any(|export| export == name || crate::state::unversioned(export) == name)
 }

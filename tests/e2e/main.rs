@@ -1,0 +1,14 @@
+//! End to end, with the real runtimes and Podman, as root: `tests/run`, or one story of it with
+//! `cargo test --test e2e NAME`.
+//!
+//! A runtime that is not installed fails its tests; `tests/setup` installs what they need.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod baseline;
+
+mod contention;
+mod lifecycle;
+mod lifecycle_podman;
+mod own_device;

@@ -1,0 +1,113 @@
+//! A container that asks has its own MIG device, all of it and no other: on every runtime, on cgroup v1 and v2, as
+//! root and as another user, with a user namespace and without.
+
+use crate::support::bundle::Bundle;
+use crate::support::cgroups::View;
+use crate::support::machine::Machine;
+use crate::support::podman::Podman;
+use crate::support::probe::Seen;
+use crate::support::runtime::{Engine, Runtime, everywhere};
+
+/// The lone device of that profile on `one-gpu`.
+fn device(machine: &Machine, profile: &str) -> fake_node::Device {
+    let mut devices = machine.devices().expect("devices").into_iter();
+    devices
+        .find(|device| device.profile == profile)
+        .expect("a device of that profile")
+}
+
+/// A bundle that may make any node, as engines let containers: the rules on opening are what is judged.
+fn bundle(machine: &Machine, profile: &str) -> Bundle {
+    let bundle = machine
+        .bundle()
+        .annotation("mig.profile", profile)
+        .capability("CAP_MKNOD");
+    bundle.with(|config| {
+        let rules = config["linux"]["resources"]["devices"]
+            .as_array_mut()
+            .expect("rules");
+        rules.push(serde_json::json!({"allow": true, "type": "c", "access": "m"}));
+    })
+}
+
+/// Hooks in config.json: nodes and rules reach the container, the variable can't.
+fn story(what: &str, can_make: bool, change: impl Fn(Bundle) -> Bundle) {
+    for (runtime, view) in everywhere() {
+        let machine = Machine::named("one-gpu");
+        let who = format!("{runtime} {view} {what}");
+        let own = device(&machine, "2g.20gb");
+        let bundle = change(bundle(&machine, "2g.20gb"))
+            .script(&machine.probe(&own).script())
+            .write();
+        let seen = Seen::read(&Engine::new(runtime, view).run(&bundle).ok().stdout);
+        machine.assert_isolated(&seen, &own, can_make, &who);
+        machine.assert_free(&who);
+    }
+}
+
+#[test]
+fn a_root_process() {
+    story("root", true, |bundle| bundle);
+}
+
+#[test]
+fn a_process_that_is_not_root() {
+    story("uid 1000", true, |bundle| {
+        bundle.user(1000).capability("CAP_MKNOD")
+    });
+}
+
+#[test]
+fn a_user_namespace() {
+    story("user namespace", false, Bundle::user_namespace);
+}
+
+#[test]
+fn a_process_that_is_not_root_in_a_user_namespace() {
+    story("uid 1000 in a user namespace", false, |bundle| {
+        bundle.user_namespace().user(1000).capability("CAP_MKNOD")
+    });
+}
+
+/// Podman's precreate: the variable too.
+fn podman_story(runtime: Runtime, view: View) {
+    let machine = Machine::named("one-gpu");
+    let podman = machine.podman(runtime, view, &[]);
+    let own = device(&machine, "2g.20gb");
+    let probe = machine.probe(&own).script();
+    let [uids, gids] = Podman::user_namespace();
+    let cases: [(&str, bool, &[&str]); 4] = [
+        ("root", true, &["--cap-add=MKNOD"]),
+        ("uid 1000", true, &["--cap-add=MKNOD", "--user=1000"]),
+        ("user namespace", false, &["--cap-add=MKNOD", &uids, &gids]),
+        (
+            "uid 1000 in a user namespace",
+            false,
+            &["--cap-add=MKNOD", &uids, &gids, "--user=1000"],
+        ),
+    ];
+    for (what, can_make, options) in cases {
+        let who = format!("podman {runtime} {view} {what}");
+        let options = [&["--annotation=mig.profile=2g.20gb"], options].concat();
+        let seen = Seen::read(&podman.run(&options, &probe).ok().stdout);
+        machine.assert_isolated(&seen, &own, can_make, &who);
+        assert_eq!(seen.visible_devices(), Some(own.uuid.as_str()), "{who}");
+        machine.assert_free(&who);
+    }
+}
+
+#[test]
+fn podman_with_runc() {
+    Runtime::Runc
+        .views()
+        .into_iter()
+        .for_each(|view| podman_story(Runtime::Runc, view));
+}
+
+#[test]
+fn podman_with_crun() {
+    Runtime::Crun
+        .views()
+        .into_iter()
+        .for_each(|view| podman_story(Runtime::Crun, view));
+}

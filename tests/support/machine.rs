@@ -1,0 +1,313 @@
+//! A machine with simulated GPUs, and the program under test set up on it in each way that an engine can call it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fake_node::{Device, GpuSpec, InstanceSpec, Node, NodeSpec};
+use serde_json::{Value, json};
+
+use super::bundle::Bundle;
+use super::cgroups::View;
+use super::podman::Podman;
+use super::probe::{Answer, Probe, Seen};
+use super::process::{DEADLINE, Outcome, holds_within, run, run_with, until};
+use super::runtime::Runtime;
+use super::scratch::Scratch;
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_oci-mig-hook");
+
+/// A simulated node with a ledger of its own.
+pub struct Machine {
+    folder: Scratch,
+    node: Node,
+}
+
+impl Deref for Machine {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl Machine {
+    /// One of `tests/nodes`.
+    pub fn named(name: &str) -> Self {
+        let path = fake_node::nodes_dir().join(format!("{name}.json"));
+        Self::of(&NodeSpec::read(&path).expect("a node of this repository"))
+    }
+
+    /// One A100 80GB with these instances, in this order.
+    pub fn with(profiles: &[&str]) -> Self {
+        let instance = |profile: &&str| InstanceSpec {
+            profile: profile.to_string(),
+            ..Default::default()
+        };
+        let instances = profiles.iter().map(instance).collect();
+        let gpu = GpuSpec {
+            model: Some("a100-80gb".to_owned()),
+            instances,
+            ..Default::default()
+        };
+        Self::of(&NodeSpec {
+            gpus: vec![gpu],
+            ..Default::default()
+        })
+    }
+
+    pub fn of(spec: &NodeSpec) -> Self {
+        let folder = Scratch::new("machine");
+        let node = fake_node::up_spec(spec, &folder.join("node")).expect("a simulated node");
+        Self { folder, node }
+    }
+
+    /// Another line for the end of config.toml, such as `[lease]\npending = "1s"`.
+    pub fn configure(&self, text: &str) {
+        let path = self.config();
+        let config = fs::read_to_string(&path).expect("config.toml");
+        // Top-level keys stand before the first table.
+        fs::write(&path, format!("{text}\n{config}")).expect("config.toml");
+    }
+
+    /// `oci-mig-hook SUBCOMMAND --config ...`
+    pub fn program(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args([subcommand, "--config"]).arg(self.config());
+        command
+    }
+
+    /// A stage with its document on standard input.
+    pub fn stage(&self, stage: &str, document: &str) -> Outcome {
+        run_with(&mut self.program(stage), document)
+    }
+
+    /// `status --json`
+    pub fn status(&self) -> Value {
+        let outcome = run(self.program("status").arg("--json")).ok();
+        serde_json::from_str(&outcome.stdout).expect("status in JSON")
+    }
+
+    /// Every device that isn't free, by UUID: its state, and its holder's container id.
+    pub fn taken(&self) -> BTreeMap<String, (String, String)> {
+        let status = self.status();
+        let gpus = status["gpus"].as_array().expect("gpus").iter();
+        let devices = gpus.flat_map(|gpu| gpu["devices"].as_array().expect("devices"));
+        let devices = devices.chain(status["orphans"].as_array().expect("orphans"));
+        let taken = devices.filter(|device| device["state"] != "free");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        taken
+            .map(|device| {
+                let holder = &device["lease"]["holder"]["container"]["id"];
+                (text(&device["uuid"]), (text(&device["state"]), text(holder)))
+            })
+            .collect()
+    }
+
+    /// The process that the first lease is bound to.
+    pub fn holding_process(&self) -> Option<i32> {
+        let status = self.status();
+        let devices = status["gpus"]
+            .as_array()
+            .expect("gpus")
+            .iter()
+            .flat_map(|gpu| gpu["devices"].as_array().expect("devices"));
+        let mut pids =
+            devices.filter_map(|device| device["lease"]["holder"]["container"]["process"]["pid"].as_i64());
+        pids.next().map(|pid| pid as i32)
+    }
+
+    /// The folder of the leases.
+    pub fn ledger(&self) -> PathBuf {
+        self.node.dir().join("run")
+    }
+
+    /// How many files of leases there are.
+    pub fn leases(&self) -> usize {
+        let files = fs::read_dir(self.ledger().join("leases"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        files
+            .filter(|file| {
+                file.path()
+                    .extension()
+                    .is_some_and(|extension| extension == "json")
+            })
+            .count()
+    }
+
+    /// All devices are free, as `status` says and as the ledger's folder looks. Waits a little: an engine may still
+    /// be at its last hooks when its command has ended.
+    #[track_caller]
+    pub fn assert_free(&self, when: &str) {
+        let free = holds_within(DEADLINE / 6, || self.taken().is_empty() && self.leases() == 0);
+        assert!(
+            free,
+            "{when}: still taken: {:?}, {} leases",
+            self.taken(),
+            self.leases()
+        );
+    }
+
+    /// The processes of the program under test that are at this stage on this machine.
+    pub fn at_stage(&self, stage: &str) -> Vec<i32> {
+        let pids = fs::read_dir("/proc")
+            .expect("/proc")
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let config = self.config();
+        let is_ours = |pid: &i32| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<_> = line.split('\0').collect();
+            // A hook's argv[0] is what its entry says: the path, or the bare name.
+            let (name, rest) = words.split_first().expect("split gives one");
+            name.ends_with("oci-mig-hook")
+                && rest.starts_with(&[stage])
+                && rest.iter().any(|word| Path::new(word) == config)
+        };
+        pids.filter(is_ours).collect()
+    }
+
+    /// Waits for the program under test to be at this stage; its process id.
+    #[track_caller]
+    pub fn await_stage(&self, stage: &str) -> i32 {
+        until(stage, || !self.at_stage(stage).is_empty());
+        self.at_stage(stage)[0]
+    }
+
+    /// Holds the ledger's lock until the result is dropped.
+    pub fn hold_lock(&self) -> fs::File {
+        let path = self.ledger().join("lock");
+        let file = fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .expect("the ledger's lock");
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).expect("flock");
+        file
+    }
+
+    /// A bundle with our createRuntime and poststop hooks.
+    pub fn bundle(&self) -> Bundle {
+        let config = self.config();
+        let config = config.to_str().expect("a path of ours");
+        let program = Path::new(PROGRAM);
+        let bundle = Bundle::new().hook("createRuntime", program, &["createRuntime", "--config", config]);
+        bundle.hook("poststop", program, &["poststop", "--config", config])
+    }
+
+    /// Podman with our precreate and poststop hooks, and what else lies in `more`.
+    pub fn podman(&self, runtime: Runtime, view: View, more: &[&Path]) -> Podman {
+        let hooks = self.folder.join("hooks.d");
+        for stage in ["precreate", "poststop"] {
+            let argv = json!(["oci-mig-hook", stage, "--config", self.config()]);
+            let hook = json!({
+                "version": "1.0.0",
+                "hook": {"path": PROGRAM, "args": argv, "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
+                "when": {"annotations": {r"^mig\.": ".*"}},
+                "stages": [stage],
+            });
+            self.folder
+                .file(&format!("hooks.d/oci-mig-hook-{stage}.json"), &hook.to_string());
+        }
+        let folders: Vec<_> = std::iter::once(hooks.as_path())
+            .chain(more.iter().copied())
+            .collect();
+        Podman::new(runtime, view, &folders)
+    }
+
+    /// The device of this UUID.
+    #[track_caller]
+    pub fn device(&self, uuid: &str) -> Device {
+        let mut devices = self.devices().expect("the node's devices").into_iter();
+        devices
+            .find(|device| device.uuid == uuid)
+            .unwrap_or_else(|| panic!("no device {uuid}"))
+    }
+
+    fn number(&self, name: &str) -> u32 {
+        self.major(name).expect("a major")
+    }
+
+    /// Every capability that is not this device's own, with config (1) and monitor (2).
+    fn foreign(&self, own: &Device) -> Vec<u32> {
+        let devices = self.devices().expect("the node's devices");
+        let all = devices
+            .iter()
+            .flat_map(|device| [device.gi_minor, device.ci_minor])
+            .chain([1, 2]);
+        all.filter(|minor| ![own.gi_minor, own.ci_minor].contains(minor))
+            .collect()
+    }
+
+    /// The nodes that a container with this device must have: path, major and minor, and whether it may write.
+    pub fn nodes_of(&self, device: &Device) -> Vec<(String, u32, u32, bool)> {
+        let [gpu, caps, uvm] = ["nvidia", "nvidia-caps", "nvidia-uvm"].map(|name| self.number(name));
+        let cap = |minor| (format!("/dev/nvidia-caps/nvidia-cap{minor}"), caps, minor, false);
+        vec![
+            ("/dev/nvidiactl".to_owned(), gpu, 255, true),
+            ("/dev/nvidia-uvm".to_owned(), uvm, 0, true),
+            ("/dev/nvidia-uvm-tools".to_owned(), uvm, 1, true),
+            (
+                format!("/dev/nvidia{}", device.gpu_minor),
+                gpu,
+                device.gpu_minor,
+                true,
+            ),
+            cap(device.gi_minor),
+            cap(device.ci_minor),
+        ]
+    }
+
+    /// What a container tries that was given `own`: its own nodes, and to make and open everyone else's.
+    pub fn probe(&self, own: &Device) -> Probe {
+        let caps = self.number("nvidia-caps");
+        let mut probe = Probe::new();
+        for (path, _, _, writes) in self.nodes_of(own) {
+            probe = if writes {
+                probe.writes(&path)
+            } else {
+                probe.reads(&path)
+            };
+        }
+        self.foreign(own).into_iter().fold(probe, |probe, minor| {
+            probe.makes(&format!("cap{minor}"), caps, minor)
+        })
+    }
+
+    /// The container has exactly its own nodes, may use them, and may use nobody else's. `can_make`: it may make
+    /// nodes, so that the device rules are all that stands between it and them.
+    #[track_caller]
+    pub fn assert_isolated(&self, seen: &Seen, own: &Device, can_make: bool, who: &str) {
+        let mut nodes = seen.nodes();
+        for (path, major, minor, writes) in self.nodes_of(own) {
+            let (found_major, found_minor, _) = nodes
+                .remove(path.as_str())
+                .unwrap_or_else(|| panic!("{who}: no {path}: {seen:?}"));
+            assert_eq!((found_major, found_minor), (major, minor), "{who}: {path}");
+            let answer = if writes {
+                seen.writes(&path)
+            } else {
+                seen.reads(&path)
+            };
+            assert_eq!(answer, Answer::NoDriver, "{who}: {path}: {seen:?}");
+        }
+        assert!(nodes.is_empty(), "{who}: nodes of others: {nodes:?}");
+        for minor in self.foreign(own) {
+            let (made, opened) = seen.makes(&format!("cap{minor}"));
+            match can_make {
+                true => assert_eq!(
+                    (made, opened),
+                    (Answer::Done, Answer::NotPermitted),
+                    "{who}: cap {minor}: {seen:?}"
+                ),
+                false => assert_eq!(made, Answer::NotPermitted, "{who}: cap {minor}: {seen:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the end-to-end tests stand on: views of control groups, bundles, the real runtimes, Podman, and a probe
+//! that says what a container can open.
+//!
+//! Everything a test makes lies below one folder and one control group of this process, and a process that
+//! outlives ours takes both away however the tests end.
+
+#![allow(dead_code, reason = "each story uses a part of this")]
+
+pub mod bundle;
+pub mod cgroups;
+pub mod gate;
+pub mod machine;
+pub mod podman;
+pub mod probe;
+pub mod process;
+pub mod rlimit;
+pub mod rootfs;
+pub mod runtime;
+pub mod scratch;

@@ -1,0 +1,178 @@
+//! Podman, with a store, a state and a configuration of the test's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::bundle::FIRST_ID;
+use super::cgroups::View;
+use super::process::{Outcome, Running, quietly, run, start, until};
+use super::rootfs;
+use super::runtime::{Runtime, program};
+use super::scratch::{self, Scratch};
+
+/// The image that every store has: the shared root filesystem.
+pub const IMAGE: &str = "localhost/busybox";
+
+/// One Podman, as root. When this is dropped its containers are gone.
+#[derive(Debug)]
+pub struct Podman {
+    pub runtime: Runtime,
+    pub view: View,
+    folder: Scratch,
+}
+
+impl Podman {
+    /// With these hooks folders and no other.
+    pub fn new(runtime: Runtime, view: View, hooks: &[&Path]) -> Self {
+        let podman = Self {
+            runtime,
+            view,
+            folder: Scratch::new("podman"),
+        };
+        podman.configure(hooks);
+        run(podman
+            .command("import")
+            .arg("--quiet")
+            .arg(rootfs::archive())
+            .arg(IMAGE))
+        .ok();
+        podman
+    }
+
+    /// A `podman` command that is this Podman's, beginning with `subcommand`.
+    pub fn command(&self, subcommand: &str) -> Command {
+        let mut command = self.podman();
+        for (option, name) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
+            command.arg(option).arg(self.folder.join(name));
+        }
+        command.args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs"]);
+        command
+            .arg("--runtime")
+            .arg(self.runtime.program())
+            .arg(subcommand);
+        command
+    }
+
+    /// `run` or `create`, with what every container of the tests has: no network, and a control group among ours.
+    pub fn container(&self, subcommand: &str) -> Command {
+        let mut command = self.command(subcommand);
+        command
+            .args(["--network=none", "--cgroup-parent"])
+            .arg(format!("/{}", scratch::name()));
+        // Where the unified hierarchy has no pids controller, Podman's default limit can't be set.
+        command.arg("--pids-limit=0");
+        command
+    }
+
+    /// Runs a script in a fresh container; `options` come before the image.
+    pub fn run(&self, options: &[&str], script: &str) -> Outcome {
+        run(self
+            .container("run")
+            .arg("--rm")
+            .args(options)
+            .args([IMAGE, "sh", "-c", script]))
+    }
+
+    /// A container that sleeps until it is told to end; its id.
+    #[track_caller]
+    pub fn sleeper(&self, options: &[&str]) -> String {
+        let script = "trap 'exit 0' TERM; sleep 1000 & wait";
+        run(self
+            .container("run")
+            .arg("--detach")
+            .args(options)
+            .args([IMAGE, "sh", "-c", script]))
+        .ok()
+        .stdout
+        .trim()
+        .to_owned()
+    }
+
+    /// The process of the low-level runtime that creates a container of this Podman now.
+    #[track_caller]
+    pub fn runtime_at_work(&self) -> i32 {
+        let ours = self.folder.path().to_str().expect("a path of ours");
+        let is_ours = |pid: &i32| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let program = self.runtime.program();
+            line.split('\0')
+                .next()
+                .is_some_and(|first| Path::new(first) == program)
+                && line.contains(ours)
+                && line.contains("\0create\0")
+        };
+        let pids = fs::read_dir("/proc").expect("/proc").flatten();
+        let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.find(is_ours)
+            .unwrap_or_else(|| panic!("no {} is creating a container of {ours}", self.runtime))
+    }
+
+    /// One subcommand with its arguments.
+    pub fn call(&self, args: &[&str]) -> Outcome {
+        run(self.command(args[0]).args(&args[1..]))
+    }
+
+    /// The options for a user namespace in which root is [`FIRST_ID`].
+    pub fn user_namespace() -> [String; 2] {
+        ["uid", "gid"].map(|kind| format!("--{kind}map=0:{FIRST_ID}:65536"))
+    }
+
+    /// `podman system service`, answering.
+    pub fn service(&self) -> Service<'_> {
+        let socket = self.folder.join("api.sock");
+        let url = format!("unix://{}", socket.display());
+        let process = start(self.command("system").args(["service", "--time=0", &url]), None);
+        until("podman's API socket", || socket.exists());
+        Service {
+            podman: self,
+            process,
+            url,
+        }
+    }
+
+    fn podman(&self) -> Command {
+        let mut command = self.view.command(program("podman"));
+        command.env("CONTAINERS_CONF", self.folder.join("containers.conf"));
+        command.env("CONTAINERS_REGISTRIES_CONF", "/dev/null");
+        command
+    }
+
+    fn configure(&self, hooks: &[&Path]) {
+        // The limits are those that a root without CAP_SYS_RESOURCE may set. Locks in files: the default ones are
+        // in a segment that all of a machine's Podmans share, and a second one with other folders resets it.
+        let text = format!(
+            "[containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=32768:32768\"]\n\
+             [engine]\nevents_logger = \"file\"\nlock_type = \"file\"\nhooks_dir = {hooks:?}\n"
+        );
+        self.folder.file("containers.conf", &text);
+    }
+
+    /// The folder with everything of this Podman's.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        quietly(self.command("rm").args(["--all", "--force", "--time=0"]));
+        let _ = fs::remove_file(self.folder.join("api.sock"));
+    }
+}
+
+/// Podman's API service.
+pub struct Service<'a> {
+    podman: &'a Podman,
+    pub process: Running,
+    url: String,
+}
+
+impl Service<'_> {
+    /// A `podman` that does nothing itself and asks the service.
+    pub fn command(&self, subcommand: &str) -> Command {
+        let mut command = self.podman.podman();
+        command.args(["--remote", "--url", &self.url, subcommand]);
+        command
+    }
+}

@@ -1,0 +1,250 @@
+//! The low-level runtimes, driven as an engine drives them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::bundle::{Bundle, cgroups_path};
+use super::cgroups::View;
+use super::process::{DEADLINE, Outcome, Running, quietly, run, start, until};
+use super::scratch::Scratch;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    Runc,
+    Crun,
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Runtime {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Runc => "runc",
+            Self::Crun => "crun",
+        }
+    }
+
+    /// Where it is installed; the test fails, naming the remedy, where it is not.
+    pub fn program(self) -> PathBuf {
+        program(self.name())
+    }
+
+    /// The views in which this runtime works on this machine: crun up to 1.8 refuses a hybrid one.
+    pub fn views(self) -> Vec<View> {
+        let views = [View::Host, View::V1, View::V2].into_iter();
+        let refused = |view: &View| self == Self::Crun && *view == View::Host && View::host_is_hybrid();
+        views.filter(|view| !refused(view) && view.is_offered()).collect()
+    }
+}
+
+/// Every runtime in every view that it works in.
+pub fn everywhere() -> impl Iterator<Item = (Runtime, View)> {
+    let runtimes = [Runtime::Runc, Runtime::Crun].into_iter();
+    runtimes.flat_map(|runtime| runtime.views().into_iter().map(move |view| (runtime, view)))
+}
+
+/// The absolute path of an engine's program.
+pub fn program(name: &str) -> PathBuf {
+    let folders = std::env::var("PATH").unwrap_or_default();
+    let folders = folders
+        .split(':')
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"]);
+    let mut found = folders
+        .map(|folder| Path::new(folder).join(name))
+        .filter(|path| path.is_absolute());
+    found
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("{name} is not installed: run tests/setup"))
+}
+
+/// One state root of one runtime in one view: what an engine calls its runtime with.
+#[derive(Debug)]
+pub struct Engine {
+    pub runtime: Runtime,
+    pub view: View,
+    root: Scratch,
+    prefix: Vec<PathBuf>,
+}
+
+impl Engine {
+    pub fn new(runtime: Runtime, view: View) -> Self {
+        Self {
+            runtime,
+            view,
+            root: Scratch::new("state"),
+            prefix: Vec::new(),
+        }
+    }
+
+    /// The same, called through another program with these words before the runtime's own.
+    pub fn through(self, prefix: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self {
+            prefix: prefix.into_iter().collect(),
+            ..self
+        }
+    }
+
+    pub fn state_root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The runtime with its state root, to be given a subcommand. It runs where the bundle is.
+    pub fn command(&self, folder: &Path) -> Command {
+        let mut words = self.prefix.iter().cloned().chain([self.runtime.program()]);
+        let mut command = self.view.command_in(words.next().expect("a program"), folder);
+        command.args(words);
+        command.arg("--root").arg(self.root.path());
+        command
+    }
+
+    /// The container of this bundle, under the bundle's own id; nothing is run yet.
+    pub fn container<'a>(&'a self, bundle: &'a Bundle) -> Container<'a> {
+        self.container_named(bundle.id(), bundle)
+    }
+
+    /// The same under another id.
+    pub fn container_named<'a>(&'a self, id: &str, bundle: &'a Bundle) -> Container<'a> {
+        Container {
+            engine: self,
+            id: id.to_owned(),
+            bundle,
+            creator: None,
+        }
+    }
+
+    /// Runs the bundle's container from create to delete.
+    pub fn run(&self, bundle: &Bundle) -> Outcome {
+        self.container(bundle).run()
+    }
+}
+
+/// A container; when this is dropped, it is gone.
+pub struct Container<'a> {
+    engine: &'a Engine,
+    id: String,
+    bundle: &'a Bundle,
+    creator: Option<Running>,
+}
+
+impl Container<'_> {
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// `RUNTIME --root R SUBCOMMAND`, to be given what else it takes.
+    pub fn command(&self, subcommand: &str) -> Command {
+        let mut command = self.engine.command(self.bundle.folder());
+        command.arg(subcommand);
+        command
+    }
+
+    /// `run`: create, start, wait and delete.
+    pub fn run(&self) -> Outcome {
+        run(self
+            .command("run")
+            .arg("--bundle")
+            .arg(self.bundle.folder())
+            .arg(&self.id))
+    }
+
+    /// Begins `create` and does not wait for it.
+    pub fn begin_create(&self) -> Running {
+        start(
+            self.command("create")
+                .arg("--bundle")
+                .arg(self.bundle.folder())
+                .arg(&self.id),
+            None,
+        )
+    }
+
+    /// `create`; what the container says later is in [`Container::stdout`].
+    #[track_caller]
+    pub fn create(&mut self) -> Outcome {
+        let mut creator = self.begin_create();
+        let outcome = creator.wait(DEADLINE);
+        self.creator = Some(creator);
+        outcome
+    }
+
+    pub fn start(&self) -> Outcome {
+        run(self.command("start").arg(&self.id))
+    }
+
+    pub fn kill(&self, signal: &str) -> Outcome {
+        run(self.command("kill").args([&self.id, signal]))
+    }
+
+    /// `delete`, with `--force` or without.
+    pub fn delete(&self, force: bool) -> Outcome {
+        let mut command = self.command("delete");
+        if force {
+            command.arg("--force");
+        }
+        run(command.arg(&self.id))
+    }
+
+    /// `state`, or nothing where the runtime knows no such container.
+    pub fn state(&self) -> Option<Value> {
+        let outcome = run(self.command("state").arg(&self.id));
+        outcome
+            .status
+            .success()
+            .then(|| serde_json::from_str(&outcome.stdout).expect("a state in JSON"))
+    }
+
+    /// The container's status: `created`, `running`, `stopped`; `gone` where the runtime knows it no more.
+    pub fn status(&self) -> String {
+        self.state().map_or("gone".to_owned(), |state| {
+            state["status"].as_str().unwrap_or_default().to_owned()
+        })
+    }
+
+    /// The host's id of the container's first process.
+    pub fn pid(&self) -> i32 {
+        let state = self.state().expect("a container");
+        state["pid"].as_i64().expect("a pid") as i32
+    }
+
+    #[track_caller]
+    pub fn await_status(&self, wanted: &str) {
+        until(&format!("{} {wanted}", self.id), || self.status() == wanted);
+    }
+
+    /// `exec` of a command in the running container.
+    pub fn exec(&self, args: &[&str]) -> Outcome {
+        run(self.command("exec").arg(&self.id).args(args))
+    }
+
+    /// What the container wrote to its standard output so far; empty before create.
+    pub fn stdout(&self) -> String {
+        self.creator.as_ref().map(Running::stdout).unwrap_or_default()
+    }
+
+    /// The folders of the container's control group.
+    pub fn groups(&self) -> Vec<PathBuf> {
+        self.engine.view.groups(self.group())
+    }
+
+    fn group(&self) -> &str {
+        self.bundle.config["linux"]["cgroupsPath"]
+            .as_str()
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        quietly(self.command("delete").args(["--force", &self.id]));
+        if self.group().starts_with(&cgroups_path("")) {
+            self.engine.view.clear(self.group());
+        }
+    }
+}
