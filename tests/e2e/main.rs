@@ -12,3 +12,4 @@ mod contention;
 mod lifecycle;
 mod lifecycle_podman;
 mod own_device;
+mod reasons;
