@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use oci_mig_hook::cli::{Cli, Command, StageArgs};
 use oci_mig_hook::failure::{Exit, Failure};
 use oci_mig_hook::stage::{self, Options, Stage};
@@ -55,6 +55,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::CreateRuntime(args) => Ok(stage::run(Stage::CreateRuntime, &options(args))?),
         Command::Prestart(args) => Ok(stage::run(Stage::Prestart, &options(args))?),
         Command::Poststop(args) => Ok(stage::run(Stage::Poststop, &options(args))?),
+        Command::Completions { shell } => operator::completions(shell, &mut Cli::command()),
         Command::NvmlInventory { library } => {
             host::nvml::answer(&library);
             Ok(())

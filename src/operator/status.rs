@@ -1,10 +1,8 @@
 //! `status`: which MIG devices this machine has, and who holds them.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use serde::Serialize;
 
 use super::progress;
@@ -111,10 +109,7 @@ pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     } else {
         print(&status)
     };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("can't write to standard output")?;
+    super::print(text.as_bytes())?;
     Ok(inventory.map(|_| ())?)
 }
 
