@@ -13,3 +13,4 @@ mod lifecycle;
 mod lifecycle_podman;
 mod own_device;
 mod reasons;
+mod passthrough;
