@@ -12,5 +12,5 @@ mod contention;
 mod lifecycle;
 mod lifecycle_podman;
 mod own_device;
-mod reasons;
 mod passthrough;
+mod reasons;
