@@ -9,7 +9,7 @@ mod mounts;
 mod population;
 
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use procfs::FromBufRead;
 use procfs::ProcessCGroups;
@@ -76,7 +76,7 @@ pub fn is_own(container: &CgroupPath, others: &[Vec<CgroupPath>]) -> bool {
     below_root && !others.iter().flatten().any(|other| container.holds(other))
 }
 
-/// The groups that an OCI spec's `linux.cgroupsPath` names. To ask more than once, see [`Mounts::from_spec`].
+/// The groups that an OCI spec's `linux.cgroupsPath` names.
 pub fn from_spec(cgroups_path: &str) -> Vec<CgroupPath> {
     Mounts::read().map_or_else(|_| Vec::new(), |mounts| mounts.from_spec(cgroups_path))
 }
