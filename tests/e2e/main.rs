@@ -7,8 +7,9 @@
 mod support;
 
 mod baseline;
-
 mod contention;
 mod lifecycle;
 mod lifecycle_podman;
 mod own_device;
+mod passthrough;
+mod reasons;
