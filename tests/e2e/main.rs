@@ -13,3 +13,4 @@ mod lifecycle_podman;
 mod own_device;
 mod passthrough;
 mod reasons;
+mod refusals;
