@@ -11,4 +11,5 @@ mod baseline;
 mod contention;
 mod lifecycle;
 mod lifecycle_podman;
+mod live_device;
 mod own_device;
