@@ -13,3 +13,4 @@ mod lifecycle;
 mod lifecycle_podman;
 mod live_device;
 mod own_device;
+mod passthrough;
