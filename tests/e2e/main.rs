@@ -10,6 +10,7 @@ mod baseline;
 mod contention;
 mod lifecycle;
 mod lifecycle_podman;
+mod live_device;
 mod own_device;
 mod passthrough;
 mod reasons;
