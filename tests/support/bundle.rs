@@ -69,6 +69,15 @@ impl Bundle {
         self
     }
 
+    /// A variable of the image's.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        push(
+            &mut self.config["process"]["env"],
+            json!(format!("{name}={value}")),
+        );
+        self
+    }
+
     /// Another hook of this stage: `createRuntime`, `poststop` and so on; `argv` without argv\[0\].
     pub fn hook(mut self, stage: &str, program: &Path, argv: &[&str]) -> Self {
         let args: Vec<_> = std::iter::once(program.to_str().expect("a path of ours"))

@@ -15,3 +15,4 @@ pub mod rlimit;
 pub mod rootfs;
 pub mod runtime;
 pub mod scratch;
+pub mod stream;
