@@ -76,9 +76,11 @@ pub fn is_own(container: &CgroupPath, others: &[Vec<CgroupPath>]) -> bool {
     below_root && !others.iter().flatten().any(|other| container.holds(other))
 }
 
-/// The groups that an OCI spec's `linux.cgroupsPath` names.
-pub fn from_spec(cgroups_path: &str) -> Vec<CgroupPath> {
-    Mounts::read().map_or_else(|_| Vec::new(), |mounts| mounts.from_spec(cgroups_path))
+/// Where this program and its parent, the engine or runtime that called it, run themselves: those who must not be in
+/// a group that is taken for a container's own.
+pub fn bystanders() -> io::Result<[Vec<CgroupPath>; 2]> {
+    let own = of_process(nix::unistd::getpid().as_raw())?;
+    Ok([own, of_process(nix::unistd::getppid().as_raw())?])
 }
 
 /// The path below a hierarchy's mount that `linux.cgroupsPath` means, in either of its forms: cgroupfs's `/a/b`, or
