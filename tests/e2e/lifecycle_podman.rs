@@ -279,6 +279,35 @@ fn kill_9_of_the_runtime_before_and_after_confirm() {
 }
 
 #[test]
+fn kill_9_of_the_hook_that_confirms() {
+    at_the_gate("createRuntime", |place, gate, running| {
+        // It waits for the lock, so that it is there to be killed.
+        let lock = place.machine.hold_lock();
+        gate.open();
+        kill(place.machine.await_stage("createRuntime"));
+        drop(lock);
+        running.wait(DEADLINE).failed();
+        place.the_next_one_gets_it();
+    });
+}
+
+#[test]
+fn kill_9_of_a_hook_that_releases() {
+    with_each_runtime(None, |place| {
+        let id = place.podman.sleeper(&[ASK]);
+        let lock = place.machine.hold_lock();
+        let mut remove = start(
+            place.podman.command("rm").args(["--force", "--time=0", &id]),
+            None,
+        );
+        kill(place.machine.await_stage("poststop"));
+        drop(lock);
+        remove.wait(DEADLINE);
+        place.the_next_one_gets_it();
+    });
+}
+
+#[test]
 fn kill_9_of_conmon() {
     with_each_runtime(None, |place| {
         let id = place.podman.sleeper(&[ASK]);
