@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::mig::MigUuid;
 
@@ -48,6 +49,11 @@ pub enum Command {
     Prestart(StageArgs),
     /// [engines] poststop hook: give back what the container held
     Poststop(StageArgs),
+    /// Completions for a shell, to be sourced or put where it looks for them
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
     /// Asks NVML in a child process; not for people.
     #[command(hide = true)]
     NvmlInventory {

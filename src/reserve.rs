@@ -12,7 +12,7 @@ use crate::lease::transition::{self, Fate};
 use crate::lease::{
     Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Ledger, LockedLedger, VERSION,
 };
-use crate::mig::Gpus;
+use crate::mig::{Gpu, Gpus, Inventory, MigDevice};
 use crate::policy::{self, Chosen, Held, Limits};
 use crate::request::Request;
 
@@ -57,7 +57,7 @@ pub fn reserve(
     let others = leases
         .iter()
         .filter(|lease| !(is_again(lease, &asker) && lease.state == LeaseState::Pending));
-    let chosen = policy::choose(request, &inventory, &held(others), &rules.limits)?;
+    let chosen = policy::choose(request, &inventory, &held(&inventory, others), &rules.limits)?;
     let lease = Lease {
         version: VERSION,
         id: LeaseId::random()?,
@@ -108,13 +108,19 @@ fn is_again(lease: &Lease, asker: &Asker) -> bool {
     holder.id == asker.container.id && holder.process == asker.container.process
 }
 
-fn held<'a>(leases: impl Iterator<Item = &'a Lease>) -> Held {
-    leases
-        .flat_map(|lease| {
-            lease
-                .uuids()
-                .map(|uuid| (uuid.clone(), lease.holder.short_name()))
-        })
+/// Which of the node's devices are under a lease. By name or by place: an instance that was made anew where a leased
+/// one was has another UUID, and the device nodes that the lease's holder still has.
+fn held<'a>(inventory: &Inventory, leases: impl Iterator<Item = &'a Lease>) -> Held {
+    let leased: Vec<_> = leases
+        .flat_map(|lease| lease.devices.iter().map(move |device| (lease, device)))
+        .collect();
+    let holder = |gpu: &Gpu, device: &MigDevice| {
+        let found = leased.iter().find(|(_, leased)| leased.is(&gpu.uuid, device));
+        found.map(|(lease, _)| (device.uuid.clone(), lease.holder.short_name()))
+    };
+    inventory
+        .devices()
+        .filter_map(|(gpu, device)| holder(gpu, device))
         .collect()
 }
 

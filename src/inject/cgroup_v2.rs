@@ -36,21 +36,26 @@ struct Replaced {
 }
 
 impl Group {
-    /// Asks the kernel about the group at `directory`.
-    pub fn open(directory: &Path) -> Result<Group, Failure> {
+    /// Asks the kernel about the group at `directory`; `None` where it knows no device programs at all.
+    pub fn open(directory: &Path) -> Result<Option<Group>, Failure> {
         let failed = |call: &str, error: io::Error| {
             let why = format!("{call} on {}: {error}", directory.display());
             Failure::host("can't tell what the container may do with devices", why)
-                .remedy("a kernel with CONFIG_CGROUP_BPF and root's full capabilities are needed")
+                .remedy("this needs root's full capabilities")
         };
         let file = File::open(directory).map_err(|error| failed("open", error))?;
-        let own = bpf::attached(file.as_fd()).map_err(|error| failed("bpf(PROG_QUERY)", error))?;
+        let own = match bpf::attached(file.as_fd()) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {
+                return Ok(None);
+            }
+            own => own.map_err(|error| failed("bpf(PROG_QUERY)", error))?,
+        };
         let all = bpf::effective(file.as_fd()).map_err(|error| failed("bpf(PROG_QUERY)", error))?;
-        Ok(Group {
+        Ok(Some(Group {
             restricted_above: all.iter().any(|id| !own.ids.contains(id)),
             own,
             directory: file,
-        })
+        }))
     }
 
     /// Whether nothing at all restricts devices in this group.

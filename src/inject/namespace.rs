@@ -21,6 +21,8 @@ pub struct Init {
     pid: i32,
     process: OwnedFd,
     mounts: File,
+    /// Its root: paths that the runtime uses start there, which in a chroot is not the namespace's own root.
+    root: File,
     /// Who is root in its user namespace, as our own sees them; `None` where that is our own.
     mapped_root: Option<(u32, u32)>,
 }
@@ -28,14 +30,15 @@ pub struct Init {
 impl Init {
     /// Opens the living process `pid`. It must have a mount namespace other than ours.
     pub fn open(pid: i32) -> Result<Init, Failure> {
-        let handle = Some(pid)
-            .filter(|pid| *pid > 1)
-            .and_then(Pid::from_raw)
+        let handle = Pid::from_raw(pid.max(0))
+            .filter(|_| pid > 1)
             .ok_or_else(|| not_a_container(pid))?;
         let failed = |call: &str, error: io::Error| gone_or(pid, call, &error);
         let process = rustix::process::pidfd_open(handle, PidfdFlags::empty())
             .map_err(|errno| failed("pidfd_open", errno.into()))?;
         let mounts = namespace(pid, "mnt").map_err(|error| failed("open of /proc/PID/ns/mnt", error))?;
+        let root = File::open(format!("/proc/{pid}/root"))
+            .map_err(|error| failed("open of /proc/PID/root", error))?;
         let users = namespace(pid, "user").map_err(|error| failed("open of /proc/PID/ns/user", error))?;
         let is_ours =
             |theirs: &File, name: &str| same(theirs, &File::open(format!("/proc/thread-self/ns/{name}"))?);
@@ -51,6 +54,7 @@ impl Init {
             pid,
             process,
             mounts,
+            root,
             mapped_root,
         };
         init.still_lives()?;
@@ -81,7 +85,7 @@ impl Init {
         }
     }
 
-    /// Runs `work` inside its mount namespace, with that namespace's root and no umask, as that container's root where
+    /// Runs `work` inside its mount namespace, with its root and no umask, as that container's root where
     /// it has a user namespace. In a thread of its own: the caller's thread never leaves its place.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
         let thread = std::thread::Builder::new();
@@ -102,6 +106,8 @@ impl Init {
         nix::sched::unshare(CloneFlags::CLONE_FS).map_err(|errno| failed("unshare(CLONE_FS)", errno))?;
         nix::sched::setns(self.mounts.as_fd(), CloneFlags::CLONE_NEWNS)
             .map_err(|errno| failed("setns(CLONE_NEWNS)", errno))?;
+        nix::unistd::fchdir(&self.root).map_err(|errno| failed("fchdir", errno))?;
+        nix::unistd::chroot(".").map_err(|errno| failed("chroot", errno))?;
         rustix::process::umask(Mode::empty());
         if let Some((uid, gid)) = self.mapped_root {
             // A file system of a user namespace takes no file whose owner it can't name: not even root's.

@@ -2,7 +2,7 @@
 //! change, and the change.
 //!
 //! The kernel asks both a v1 `devices` group and v2's programs, where there are any. On a hybrid host runtimes use v1;
-//! on a pure v2 host there is no v1 `devices` hierarchy to be in.
+//! where no v1 `devices` hierarchy is mounted they use v2.
 //!
 //! A group that is not the container's own (`--cgroups=disabled` leaves a container in its caller's) is never changed:
 //! every process in it would be given the device, and nobody would take it back. Nothing in it can be relied upon
@@ -20,9 +20,9 @@ use crate::failure::Failure;
 
 /// What decides about devices for one container.
 pub struct Permission {
-    /// Its v1 `devices` group, where that hierarchy exists.
+    /// Its v1 `devices` group, where that is mounted.
     v1: Option<Place<PathBuf>>,
-    /// Its v2 group, where v2 is mounted.
+    /// Its v2 group, where that is mounted and the kernel runs programs for it.
     v2: Option<Place<Group>>,
     everything: bool,
 }
@@ -44,26 +44,20 @@ impl Permission {
         let mounts = Mounts::read().map_err(|error| failed(format!("read of mountinfo: {error}")))?;
         let find = |wanted: fn(&CgroupPath) -> bool| {
             let group = groups.iter().find(|group| wanted(group))?;
-            Some((group, mounts.directory(group)))
+            Some((group, mounts.directory(group)?))
         };
-        let v1 = match find(|group| group.has_controller("devices")) {
-            Some((group, Some(directory))) => Some(Place::new(directory, group, others)),
-            // The root group allows everything and can't be told otherwise: v2 alone decides. So it is for every
-            // container of a v2 host on which somebody, elsewhere, has the v1 hierarchy mounted.
-            Some((group, None)) if group.path == "/" => None,
-            Some((_, None)) => return Err(failed("the v1 devices hierarchy is not mounted here".to_owned())),
+        // A hierarchy that isn't mounted here was out of the runtime's reach too: it made no rules there.
+        let v1 = find(|group| group.has_controller("devices"));
+        let v1 = v1.map(|(group, directory)| Place::new(directory, group, others));
+        let v2 = match find(CgroupPath::is_v2) {
+            Some((group, directory)) => Group::open(&directory)?.map(|open| Place::new(open, group, others)),
             None => None,
         };
-        let v2 = match find(CgroupPath::is_v2) {
-            Some((group, Some(directory))) => Some(Place::new(Group::open(&directory)?, group, others)),
-            // Where v1 decides, v2 may well not be mounted: then nobody could attach a program to it either.
-            _ if v1.is_some() => None,
-            _ => {
-                return Err(failed(
-                    "no cgroup hierarchy that decides about devices is mounted here".to_owned(),
-                ));
-            }
-        };
+        if v1.is_none() && v2.is_none() {
+            return Err(failed(
+                "no cgroup hierarchy that decides about devices is mounted, or the kernel lacks CONFIG_CGROUP_BPF".to_owned(),
+            ));
+        }
         let v1_everything = v1
             .as_ref()
             .map_or(Ok(true), |place| cgroup_v1::allows_everything(&place.group))?;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupPath;
 use crate::failure::Failure;
-use crate::mig::{ComputeInstanceId, DeviceNode, GpuInstanceId, GpuUuid, MigUuid, Profile};
+use crate::mig::{ComputeInstanceId, DeviceNode, GpuInstanceId, GpuUuid, MigDevice, MigUuid, Profile};
 
 /// The layout that this program writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -171,6 +171,16 @@ impl LeasedDevice {
     pub fn uuid(&self) -> &MigUuid {
         match self {
             LeasedDevice::Mig(device) => &device.uuid,
+        }
+    }
+
+    /// Whether this is `device` of that GPU, or was in its very place, so that its nodes are that device's now.
+    pub fn is(&self, gpu: &GpuUuid, device: &MigDevice) -> bool {
+        match self {
+            LeasedDevice::Mig(leased) => {
+                let same_place = leased.gpu == *gpu && leased.gi == device.gi && leased.ci == device.ci;
+                same_place || leased.uuid == device.uuid
+            }
         }
     }
 

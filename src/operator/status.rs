@@ -1,10 +1,8 @@
 //! `status`: which MIG devices this machine has, and who holds them.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use serde::Serialize;
 
 use super::progress;
@@ -111,10 +109,7 @@ pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     } else {
         print(&status)
     };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("can't write to standard output")?;
+    super::print(text.as_bytes())?;
     Ok(inventory.map(|_| ())?)
 }
 
@@ -159,15 +154,19 @@ impl View<'_> {
                 MigMode::Disabled => "disabled",
                 MigMode::Unsupported => "unsupported",
             },
-            devices: gpu.devices().iter().map(|device| self.device(device)).collect(),
+            devices: gpu
+                .devices()
+                .iter()
+                .map(|device| self.device(gpu, device))
+                .collect(),
         }
     }
 
-    fn device(&self, device: &MigDevice) -> DeviceStatus {
+    fn device(&self, gpu: &Gpu, device: &MigDevice) -> DeviceStatus {
         let lease = self
             .leases
             .iter()
-            .find(|lease| lease.uuids().any(|uuid| *uuid == device.uuid));
+            .find(|lease| lease.devices.iter().any(|leased| leased.is(&gpu.uuid, device)));
         DeviceStatus {
             uuid: device.uuid.clone(),
             profile: device.profile,

@@ -79,7 +79,7 @@ fn over(limit: &Limit) -> Failure {
 
 fn no_gpu(left_out: &[LeftOut]) -> Failure {
     Failure::refused("no usable GPU", reasons(["none answers".to_owned()], left_out))
-        .remedy("see 'oci-mig-hook doctor' and nvidia-smi")
+        .remedy("'nvidia-smi -L' must list one first")
 }
 
 fn mig_off(disabled: &[u32], unsupported: &[u32], left_out: &[LeftOut]) -> Failure {

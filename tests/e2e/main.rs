@@ -8,5 +8,9 @@ mod support;
 
 mod baseline;
 
+mod contention;
+mod lifecycle;
 mod lifecycle_podman;
 mod own_device;
+mod reasons;
+mod passthrough;

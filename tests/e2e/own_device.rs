@@ -10,10 +10,9 @@ use crate::support::runtime::{Engine, Runtime, everywhere};
 
 /// The lone device of that profile on `one-gpu`.
 fn device(machine: &Machine, profile: &str) -> fake_node::Device {
-    let devices = machine.devices().expect("devices").into_iter();
+    let mut devices = machine.devices().expect("devices").into_iter();
     devices
-        .filter(|device| device.profile == profile)
-        .next()
+        .find(|device| device.profile == profile)
         .expect("a device of that profile")
 }
 

@@ -117,7 +117,7 @@ fn a_hanging_call_comes_back_when_the_fault_is_cleared() {
 #[test]
 fn a_cold_gpu_is_slow_once_in_a_session() {
     let node = known("dgx-a100");
-    node.set(&["init_ms=150", "first_touch_ms=100"]).unwrap();
+    node.set(&["init_ms=150", "first_touch_ms=400"]).unwrap();
     let lib = load(&node.library());
     let timed = |run: &dyn Fn()| {
         let start = Instant::now();
@@ -127,8 +127,8 @@ fn a_cold_gpu_is_slow_once_in_a_session() {
     assert!(timed(&|| assert_eq!(ask!(lib, nvmlInit_v2()), 0)) >= 150);
     for index in 0..3 {
         let first = timed(&|| assert!(!gpu(&lib, index).is_null()));
-        assert!(first >= 100, "GPU {index}");
-        assert!(timed(&|| drop(uuid(&lib, gpu(&lib, index)))) < 100, "GPU {index}");
+        assert!(first >= 400, "GPU {index}");
+        assert!(timed(&|| drop(uuid(&lib, gpu(&lib, index)))) < 400, "GPU {index}");
     }
 }
 

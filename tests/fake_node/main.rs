@@ -3,6 +3,7 @@
 
 mod answers;
 mod faults;
+mod instances;
 mod layout;
 mod outside;
 
@@ -55,6 +56,15 @@ macro_rules! ask {
     }};
 }
 use ask;
+
+/// A plain C struct, zeroed.
+macro_rules! zeroed {
+    ($type:ty) => {{
+        // SAFETY: structs of integers, characters and pointers, for which all zeroes is a value.
+        unsafe { std::mem::zeroed::<$type>() }
+    }};
+}
+use zeroed;
 
 /// The library of a node, with NVML initialised.
 fn asked(node: &Scratch) -> NvmlLib {

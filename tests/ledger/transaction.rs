@@ -8,7 +8,7 @@ use std::time::Duration;
 use oci_mig_hook::confirm::{self, Claim};
 use oci_mig_hook::failure::Failure;
 use oci_mig_hook::lease::liveness::Here;
-use oci_mig_hook::lease::{Container, Lease, LeaseId, LeaseState, Ledger};
+use oci_mig_hook::lease::{Container, Lease, LeaseId, LeaseState, LeasedDevice, Ledger};
 use oci_mig_hook::policy::Limits;
 use oci_mig_hook::release::{self, Ended};
 use oci_mig_hook::request::Request;
@@ -115,6 +115,21 @@ fn what_a_gone_holder_held_is_free_again() {
         assert_eq!(ledger.contents().unwrap().leases, std::slice::from_ref(&lease));
         release::undo(&mut ledger.lock().unwrap(), &lease.id).unwrap();
     }
+}
+
+/// Its container still has the nodes of that place: they open the new instance too.
+#[test]
+fn an_instance_made_anew_in_a_leased_ones_place_is_held() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let mut lease = one(&ledger, "a").unwrap();
+    let [LeasedDevice::Mig(device)] = lease.devices.as_mut_slice() else {
+        panic!("one device")
+    };
+    device.uuid = "MIG-ffffffff-0000-5000-8000-000000000000".parse().unwrap();
+    ledger.lock().unwrap().put(&lease).unwrap();
+    let next = one(&ledger, "b").unwrap();
+    assert_eq!(next.uuids().collect::<Vec<_>>(), [&uuid(1)]);
 }
 
 #[test]

@@ -261,6 +261,22 @@ fn a_name_that_is_off_by_one_is_still_the_profile() {
     );
 }
 
+/// A driver may round an instance's own figure otherwise than its profile's: it is still an instance of that.
+#[test]
+fn an_instance_may_be_called_otherwise_than_its_profile() {
+    let mut h100 = gpu(
+        &H100_80,
+        0,
+        1,
+        IdMap::Identity,
+        &[("3g.40gb", 0, &[]), ("3g.40gb", 4, &[])],
+    );
+    devices(&mut h100)[0].profile = "3g.39gb".parse().unwrap();
+    let node = node(vec![h100]);
+    let both = ["gpu 0: 1/0 3g.39gb", "gpu 0: 2/0 3g.40gb"];
+    assert_eq!(gets("profile=3g.40gb count=2", &node, &[]), both);
+}
+
 /// Where the GPU has a profile of exactly that name, its neighbour is another profile.
 #[test]
 fn off_by_one_is_another_profile_where_that_has_the_name() {

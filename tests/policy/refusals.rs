@@ -218,7 +218,7 @@ fn a_node_without_a_gpu_that_answers_says_what_there_is() {
     assert_eq!(
         never("profile=1g.5gb", &node),
         "no usable GPU: none answers; left out: 0000:01:00.0 (excluded by the driver's configuration); \
-         see 'oci-mig-hook doctor' and nvidia-smi"
+         'nvidia-smi -L' must list one first"
     );
 }
 

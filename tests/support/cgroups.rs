@@ -7,7 +7,7 @@
 use std::ffi::CString;
 use std::fmt;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use super::process::quietly;
+use super::process::{quietly, say};
 use super::{rlimit, scratch};
 
 /// What a runtime finds at /sys/fs/cgroup.
@@ -60,8 +60,7 @@ impl View {
             "this kernel has no cgroup v1 devices controller, so half of the product can't be tested here; \
              {ALLOW_NO_V1}=1 leaves those tests out",
         );
-        // Not eprintln: the test harness would keep that from the terminal.
-        let _ = writeln!(std::io::stderr(), "NOT TESTED here: cgroup v1 ({ALLOW_NO_V1}=1)");
+        say(&format!("NOT TESTED here: cgroup v1 ({ALLOW_NO_V1}=1)"));
         false
     }
 

@@ -212,6 +212,12 @@ pub fn is_alive(pid: i32) -> bool {
         .is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
+/// Says something on the terminal of whoever runs the tests; the test harness keeps println to itself.
+pub fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// `kill -9`
 pub fn kill(pid: i32) {
     use nix::sys::signal::{Signal, kill};

@@ -70,6 +70,7 @@ pub struct Engine {
     pub runtime: Runtime,
     pub view: View,
     root: Scratch,
+    prefix: Vec<PathBuf>,
 }
 
 impl Engine {
@@ -78,6 +79,15 @@ impl Engine {
             runtime,
             view,
             root: Scratch::new("state"),
+            prefix: Vec::new(),
+        }
+    }
+
+    /// The same, called through another program with these words before the runtime's own.
+    pub fn through(self, prefix: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self {
+            prefix: prefix.into_iter().collect(),
+            ..self
         }
     }
 
@@ -87,7 +97,9 @@ impl Engine {
 
     /// The runtime with its state root, to be given a subcommand. It runs where the bundle is.
     pub fn command(&self, folder: &Path) -> Command {
-        let mut command = self.view.command_in(self.runtime.program(), folder);
+        let mut words = self.prefix.iter().cloned().chain([self.runtime.program()]);
+        let mut command = self.view.command_in(words.next().expect("a program"), folder);
+        command.args(words);
         command.arg("--root").arg(self.root.path());
         command
     }

@@ -21,6 +21,7 @@
 //! dev.rs      the plan as device nodes
 //! set.rs      faults, set while a node is up
 //! node.rs     a node that is up
+//! view.rs     what it holds, and its trace
 //! scratch.rs  a node for the length of a test
 //! ```
 
@@ -37,9 +38,11 @@ mod scratch;
 mod set;
 mod spec;
 mod uuid;
+mod view;
 
 pub use fake_nvml::exports::names as exported_functions;
 pub use fake_nvml::state::{MigMode, State};
-pub use node::{Device, Node, TraceLine, down, up, up_spec};
+pub use node::{Node, down, up, up_spec};
 pub use scratch::{Scratch, nodes_dir};
 pub use spec::{CapNodes, ComputeSpec, GpuSpec, IdMap, InstanceSpec, MajorsSpec, NodeSpec, Shown};
+pub use view::{Device, TraceLine};

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::plan::Plan;
 use crate::spec::NodeSpec;
+use crate::view::TraceLine;
 use crate::{dev, proc, set};
 
 const LIBRARY: &str = "lib/libnvidia-ml.so.1";
@@ -19,46 +20,6 @@ const LIBRARY: &str = "lib/libnvidia-ml.so.1";
 #[derive(Clone, Debug)]
 pub struct Node {
     dir: PathBuf,
-}
-
-/// A MIG device of a node, as the node was last laid out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// NVML index of its GPU.
-    pub gpu: u32,
-    /// UUID of its GPU.
-    pub gpu_uuid: String,
-    /// The N of its GPU's `/dev/nvidiaN`.
-    pub gpu_minor: u32,
-    /// Its index on its GPU.
-    pub index: u32,
-    /// Its UUID.
-    pub uuid: String,
-    /// GPU instance id.
-    pub gi: u32,
-    /// Compute instance id.
-    pub ci: u32,
-    /// `1c.3g.40gb`, as nvidia-smi prints it.
-    pub profile: String,
-    /// Memory in MiB.
-    pub memory_mib: u64,
-    /// Minor of the capability node of its GPU instance.
-    pub gi_minor: u32,
-    /// Minor of the capability node of its compute instance.
-    pub ci_minor: u32,
-}
-
-/// A line of the trace: one NVML call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceLine {
-    /// Who called.
-    pub pid: u32,
-    /// The exported function.
-    pub function: String,
-    /// NVML index of the GPU that the call needed.
-    pub gpu: Option<u32>,
-    /// What it answered; none if it hung.
-    pub code: Option<u32>,
 }
 
 /// Lays out the node of a NODE.json in a folder that is empty or doesn't exist. Needs root.
@@ -91,13 +52,28 @@ pub fn up_spec(spec: &NodeSpec, dir: &Path) -> Result<Node> {
 
 /// Everything, `state.json` last: with it the driver is loaded.
 fn lay_out(plan: &Plan, spec: &NodeSpec, library: &Path, dir: &Path) -> Result<()> {
-    fs::set_permissions(dir, Permissions::from_mode(0o755))?;
     proc::write(plan, dir, spec.open_kernel_module)?;
     dev::write(plan, dir, spec.cap_nodes)?;
     fs::create_dir(dir.join("lib"))?;
     fs::copy(library, dir.join(LIBRARY)).with_context(|| library.display().to_string())?;
     fs::write(dir.join("config.toml"), config(dir))?;
+    open_to_all(dir)?;
     Ok(plan.state.store(dir)?)
+}
+
+/// /proc and /dev are everyone's to read, whatever the umask of who lays a node out.
+fn open_to_all(dir: &Path) -> Result<()> {
+    fs::set_permissions(dir, Permissions::from_mode(0o755))?;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            open_to_all(&entry.path())?;
+        } else if kind.is_file() {
+            fs::set_permissions(entry.path(), Permissions::from_mode(0o644))?;
+        }
+    }
+    Ok(())
 }
 
 /// What points oci-mig-hook here: its ordinary keys.
@@ -213,6 +189,8 @@ impl Node {
             dev::clear(&self.dir)?;
             proc::write(&plan, &self.dir, spec.open_kernel_module)?;
             dev::write(&plan, &self.dir, spec.cap_nodes)?;
+            open_to_all(&self.proc())?;
+            open_to_all(&self.dev())?;
             *state = plan.state;
             Ok(())
         })
@@ -242,62 +220,5 @@ impl Node {
             .lines()
             .map(|line| TraceLine::parse(line).with_context(|| line.to_owned()));
         lines.collect()
-    }
-
-    /// Every MIG device there is, by GPU index, then (GI, CI).
-    pub fn devices(&self) -> Result<Vec<Device>> {
-        let state = self.state()?;
-        let mut devices = Vec::new();
-        for (index, gpu) in (0..).zip(&state.gpus) {
-            for gi in &gpu.instances {
-                let mut table = state.tables[gpu.table].iter();
-                let row = table
-                    .find(|row| row.id == gi.profile)
-                    .context("a profile without a row")?;
-                for ci in &gi.compute {
-                    let known = row.compute.iter().find(|known| known.id == ci.profile);
-                    let slices = known.map_or(row.slices, |known| known.slices);
-                    let whole = slices == row.slices;
-                    devices.push(Device {
-                        gpu: index,
-                        gpu_uuid: gpu.uuid.clone(),
-                        gpu_minor: gpu.minor,
-                        index: ci.index,
-                        uuid: ci.uuid.clone(),
-                        gi: gi.id,
-                        ci: ci.id,
-                        profile: if whole {
-                            row.name.clone()
-                        } else {
-                            format!("{slices}c.{}", row.name)
-                        },
-                        memory_mib: row.memory_mib,
-                        gi_minor: proc::gi_minor(gpu.minor, gi.id),
-                        ci_minor: proc::ci_minor(gpu.minor, gi.id, ci.id),
-                    });
-                }
-            }
-        }
-        Ok(devices)
-    }
-}
-
-impl TraceLine {
-    fn parse(line: &str) -> Option<TraceLine> {
-        let mut words = line.split(' ');
-        let number = |word: &str| {
-            if word == "-" {
-                Some(None)
-            } else {
-                word.parse().ok().map(Some)
-            }
-        };
-        let parsed = TraceLine {
-            pid: words.next()?.parse().ok()?,
-            function: words.next()?.to_owned(),
-            gpu: number(words.next()?)?,
-            code: number(words.next()?)?,
-        };
-        words.next().is_none().then_some(parsed)
     }
 }

@@ -10,15 +10,16 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::code::Code;
 use crate::handle::{Handle, Thing};
+use crate::live::Now;
 use crate::session::{self, Session};
-use crate::state::{ComputeInstance, GiProfile, Gpu, GpuInstance, Live, MigMode};
+use crate::state::{ComputeInstance, GiProfile, Gpu, GpuInstance, MigMode, Process};
 use crate::{live, place};
 
 /// One call while it runs.
 pub struct Call {
     name: &'static str,
     session: Option<Arc<Session>>,
-    live: Arc<Live>,
+    now: Arc<Now>,
     gpu: Option<u32>,
     delay: Duration,
 }
@@ -51,7 +52,7 @@ pub fn enter(name: &'static str, body: impl FnOnce(&mut Call) -> Result<(), Code
     let mut call = Call {
         name,
         session: session::current(),
-        live: live::now(),
+        now: live::now(),
         gpu: None,
         delay: Duration::ZERO,
     };
@@ -63,11 +64,11 @@ pub fn enter(name: &'static str, body: impl FnOnce(&mut Call) -> Result<(), Code
         Ok(()) => Code::SUCCESS,
         Err(code) => code,
     };
-    if live::hangs(&call.live, name, call.gpu) {
-        live::trace(name, call.gpu, None);
+    if call.now.hangs(name, call.gpu) {
+        call.now.trace(name, call.gpu, None);
         live::hang_while_told(name, call.gpu);
     } else {
-        live::trace(name, call.gpu, Some(code.0));
+        call.now.trace(name, call.gpu, Some(code.0));
     }
     if !call.delay.is_zero() {
         thread::sleep(call.delay);
@@ -78,7 +79,7 @@ pub fn enter(name: &'static str, body: impl FnOnce(&mut Call) -> Result<(), Code
 impl Call {
     /// `nvmlInit`, whichever of its names.
     pub fn init(&mut self) -> Result<(), Code> {
-        self.delay = Duration::from_millis(self.live.faults.init_ms);
+        self.delay = Duration::from_millis(self.now.live.faults.init_ms);
         session::open(place::dir())
     }
 
@@ -87,26 +88,26 @@ impl Call {
         self.session.clone().ok_or(Code::UNINITIALIZED)
     }
 
-    /// Faults and processes of this moment.
-    pub fn live(&self) -> Arc<Live> {
-        self.live.clone()
+    /// The processes of this moment.
+    pub fn processes(&self) -> &[Process] {
+        &self.now.live.processes
     }
 
     /// Notes that this call needs a GPU: it is in the trace, may be cold, lost, or told to fail.
     pub fn touch(&mut self, gpu: usize) -> Result<(), Code> {
         let index = gpu as u32;
         self.gpu = Some(index);
-        if self.live.faults.lost.contains(&index) {
+        if self.now.live.faults.lost.contains(&index) {
             return Err(Code::GPU_IS_LOST);
         }
         if self.session()?.touch(index) {
-            self.delay = Duration::from_millis(self.live.faults.first_touch_ms);
+            self.delay = Duration::from_millis(self.now.live.faults.first_touch_ms);
         }
         self.refuse_if_told()
     }
 
     fn refuse_if_told(&self) -> Result<(), Code> {
-        let mut told = self.live.faults.fail.iter();
+        let mut told = self.now.live.faults.fail.iter();
         match told.find(|fail| fail.target.meets(self.name, self.gpu)) {
             Some(fail) => Err(Code(fail.code)),
             None => Ok(()),

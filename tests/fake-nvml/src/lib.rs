@@ -8,7 +8,8 @@
 //! live.rs    what is read again at every call: faults, processes, the trace file
 //! handle.rs  what an opaque NVML pointer is here
 //! state.rs   state.json, shared with fake-node
-//! abi.rs     NVML's structs and the pointers callers pass: nearly all of the unsafe code
+//! abi.rs     the pointers that callers pass: nearly all of the unsafe code
+//! layout.rs  NVML's structs
 //! place.rs   which node this copy of the library belongs to
 //! code.rs    NVML's return codes
 //! ```
@@ -16,11 +17,12 @@
 //! Behaviour follows nvml.h and NVIDIA's MIG guide; where both are silent, the stricter answer is given, so that
 //! a client that works here leans on nothing that a driver might not do.
 
-pub mod abi;
+mod abi;
 mod call;
 pub mod code;
 pub mod exports;
 mod handle;
+mod layout;
 mod live;
 mod place;
 mod session;

@@ -22,65 +22,61 @@ const YOUNG: Duration = Duration::from_millis(50);
 /// How often a hanging call looks whether it still is to hang.
 const LOOK: Duration = Duration::from_millis(20);
 
-struct Seen {
-    stamp: Option<Stamp>,
-    live: Arc<Live>,
+/// The faults and processes of one moment, and where calls are written down.
+pub struct Now {
+    /// What the file said.
+    pub live: Live,
     trace: Option<File>,
 }
 
-static SEEN: Mutex<Option<Seen>> = Mutex::new(None);
+static SEEN: Mutex<Option<(Stamp, Arc<Now>)>> = Mutex::new(None);
 
-/// The faults and processes of this moment. A node that was taken down keeps the last ones.
-pub fn now() -> Arc<Live> {
-    with_fresh(|seen| seen.live.clone())
+/// This moment. A node that was taken down keeps its last.
+pub fn now() -> Arc<Now> {
+    let dir = place::dir();
+    let stamp = stamp(dir);
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    match (&*seen, stamp) {
+        (Some((known, now)), Some(stamp)) if *known == stamp && !is_young(stamp) => return now.clone(),
+        (Some((_, now)), None) => return now.clone(),
+        _ => {}
+    }
+    let now = Arc::new(Now {
+        live: Live::load(dir).unwrap_or_default(),
+        trace: OpenOptions::new().append(true).open(dir.join(TRACE)).ok(),
+    });
+    *seen = Some((stamp.unwrap_or_default(), now.clone()));
+    now
 }
 
-/// Appends a call to the trace, if there is one: `pid function gpu code`, `-` for none.
-pub fn trace(function: &str, gpu: Option<u32>, code: Option<u32>) {
-    let or_dash = |number: Option<u32>| number.map_or("-".to_owned(), |number| number.to_string());
-    with_fresh(|seen| {
-        if let Some(file) = &mut seen.trace {
-            let line = format!(
-                "{} {function} {} {}\n",
-                std::process::id(),
-                or_dash(gpu),
-                or_dash(code)
-            );
-            // One write with O_APPEND: lines of several processes don't mix. A full disk must not change an answer.
-            let _ = file.write_all(line.as_bytes());
-        }
-    });
+impl Now {
+    /// Appends a call to the trace, if there is one: `pid function gpu code`, `-` for none.
+    pub fn trace(&self, function: &str, gpu: Option<u32>, code: Option<u32>) {
+        let Some(mut file) = self.trace.as_ref() else {
+            return;
+        };
+        let or_dash = |number: Option<u32>| number.map_or("-".to_owned(), |number| number.to_string());
+        let pid = std::process::id();
+        let line = format!("{pid} {function} {} {}\n", or_dash(gpu), or_dash(code));
+        // One write with O_APPEND: lines of several processes don't mix. A full disk must not change an answer.
+        let _ = file.write_all(line.as_bytes());
+    }
+
+    /// Whether `function` is to hang on `gpu`.
+    pub fn hangs(&self, function: &str, gpu: Option<u32>) -> bool {
+        self.live
+            .faults
+            .hang
+            .iter()
+            .any(|target| target.meets(function, gpu))
+    }
 }
 
 /// Blocks while `function` is to hang on `gpu`.
 pub fn hang_while_told(function: &str, gpu: Option<u32>) {
-    while hangs(&now(), function, gpu) {
+    while now().hangs(function, gpu) {
         thread::sleep(LOOK);
     }
-}
-
-/// Whether `function` is to hang on `gpu`.
-pub fn hangs(live: &Live, function: &str, gpu: Option<u32>) -> bool {
-    live.faults.hang.iter().any(|target| target.meets(function, gpu))
-}
-
-fn with_fresh<T>(look: impl FnOnce(&mut Seen) -> T) -> T {
-    let dir = place::dir();
-    let mut guard = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let seen = guard.get_or_insert_with(|| Seen {
-        stamp: None,
-        live: Arc::default(),
-        trace: None,
-    });
-    let stamp = stamp(dir);
-    if stamp.is_none() || stamp != seen.stamp || stamp.is_some_and(is_young) {
-        seen.stamp = stamp;
-        seen.trace = OpenOptions::new().append(true).open(dir.join(TRACE)).ok();
-        if let Ok(live) = Live::load(dir) {
-            seen.live = Arc::new(live);
-        }
-    }
-    look(seen)
 }
 
 fn stamp(dir: &Path) -> Option<Stamp> {

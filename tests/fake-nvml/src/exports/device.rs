@@ -1,10 +1,11 @@
 //! GPUs: how many, which, and what they are. MIG devices where NVML lets the same function take both.
 
 use super::exports;
-use crate::abi::{InText, Memory, MemoryV2, Out, OutText, PciInfo, PciInfoV1, PciInfoV2, field, version};
+use crate::abi::{InText, Out, OutText, field};
 use crate::call::{Call, compute_instance};
 use crate::code::Code;
 use crate::handle::{Handle, Thing};
+use crate::layout::{Memory, MemoryV2, PciInfo, PciInfoV1, PciInfoV2, version};
 use crate::state::Gpu;
 
 const MIB: u64 = 1 << 20;

@@ -1,9 +1,10 @@
 //! MIG mode and MIG devices.
 
 use super::exports;
-use crate::abi::{Attributes, Out};
+use crate::abi::Out;
 use crate::code::Code;
 use crate::handle::{Handle, Thing};
+use crate::layout::Attributes;
 use crate::state::MigMode;
 
 exports! {

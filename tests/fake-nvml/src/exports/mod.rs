@@ -3,8 +3,9 @@
 //!
 //! Of a function with several versions all are here that a client since R450 may look for.
 
+mod compute_instance;
 mod device;
-mod instance;
+mod gpu_instance;
 mod mig;
 mod process;
 mod system;
@@ -37,7 +38,8 @@ use exports;
 pub fn names() -> impl Iterator<Item = &'static str> {
     let all = [
         device::NAMES,
-        instance::NAMES,
+        compute_instance::NAMES,
+        gpu_instance::NAMES,
         mig::NAMES,
         process::NAMES,
         system::NAMES,

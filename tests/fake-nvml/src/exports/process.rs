@@ -1,10 +1,11 @@
 //! Processes on a device. Read from the file at every call, as the driver's list is.
 
 use super::exports;
-use crate::abi::{Out, ProcessInfo, ProcessInfoV1};
+use crate::abi::Out;
 use crate::call::{Call, compute_instance, may_configure};
 use crate::code::Code;
 use crate::handle::{Handle, Thing};
+use crate::layout::{ProcessInfo, ProcessInfoV1};
 use crate::session::Session;
 use crate::state::MigMode;
 
@@ -55,8 +56,7 @@ fn processes(call: &mut Call, device: Handle) -> Result<Vec<ProcessInfo>, Code> 
     if asked == Thing::Gpu(gpu) && session.state.gpus[gpu].mig == MigMode::Enabled {
         may_configure()?;
     }
-    let live = call.live();
-    let found = live.processes.iter().filter_map(|process| {
+    let found = call.processes().iter().filter_map(|process| {
         let (holder, ids) = holder(&session, gpu, &process.device)?;
         let listed = asked == Thing::Gpu(gpu) || asked == holder;
         listed.then_some(ProcessInfo {

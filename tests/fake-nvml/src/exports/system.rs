@@ -64,6 +64,6 @@ fn cuda(driver: &str) -> i32 {
 #[allow(non_snake_case, reason = "NVML's own name")]
 #[unsafe(no_mangle)]
 extern "C" fn nvmlErrorString(code: u32) -> *const c_char {
-    live::trace("nvmlErrorString", None, Some(Code::SUCCESS.0));
+    live::now().trace("nvmlErrorString", None, Some(Code::SUCCESS.0));
     Code(code).text().as_ptr()
 }

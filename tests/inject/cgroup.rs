@@ -1,4 +1,4 @@
-//! What lives in control groups, on this kernel's own hierarchies. Needs root.
+//! What lives in control groups, on this kernel's own hierarchies.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

@@ -1,0 +1,129 @@
+//! What is written for operators says what is true: README and man page name every key, the hook files are of use.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The words that a message offers in backquotes after "expected".
+fn offered(config: &str) -> BTreeSet<String> {
+    let file = std::env::temp_dir().join(format!("oci-mig-hook-documents-{}.toml", std::process::id()));
+    std::fs::write(&file, config).unwrap();
+    let hook = env!("CARGO_BIN_EXE_oci-mig-hook");
+    let output = Command::new(hook)
+        .args(["status", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let message = String::from_utf8(output.stderr).unwrap();
+    let (_, expected) = message
+        .split_once("expected")
+        .unwrap_or_else(|| panic!("{message}"));
+    expected
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn readme_and_man_page_name_every_configuration_key() {
+    let (readme, man) = (read("README.md"), read("packaging/man/oci-mig-hook.1"));
+    let mut keys = BTreeSet::new();
+    for top in offered("no-such-key = 1") {
+        let table = format!("[{top}]\nno-such-key = 1");
+        let is_table = !["allow_privileged"].contains(&top.as_str());
+        match is_table {
+            true => keys.extend(offered(&table).into_iter().map(|key| format!("{top}.{key}"))),
+            false => drop(keys.insert(top)),
+        }
+    }
+    assert!(keys.len() >= 10, "{keys:?}");
+    for key in keys {
+        assert!(
+            readme.contains(&format!("| `{key}` |")),
+            "README.md says nothing of {key}"
+        );
+        assert!(
+            man.contains(&format!(".It Sy {key}\n")),
+            "the man page says nothing of {key}"
+        );
+    }
+}
+
+#[test]
+fn readme_and_man_page_name_every_annotation() {
+    let hook = env!("CARGO_BIN_EXE_oci-mig-hook");
+    let document = r#"{"annotations":{"mig.nonsense":"1"}}"#;
+    let mut child = Command::new(hook)
+        .arg("precreate")
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), document.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    let (_, known) = message
+        .split_once("there are ")
+        .unwrap_or_else(|| panic!("{message}"));
+    let (readme, man) = (read("README.md"), read("packaging/man/oci-mig-hook.1"));
+    for key in known.trim().split(", ") {
+        assert!(key.starts_with("mig."), "{message}");
+        assert!(
+            readme.contains(&format!("`{key}`")),
+            "README.md says nothing of {key}"
+        );
+        assert!(
+            man.contains(&format!(".It Sy {key}\n")),
+            "the man page says nothing of {key}"
+        );
+    }
+}
+
+/// An entry with an empty `env` would get the runtime's environment, and a relative path is looked up somewhere.
+#[test]
+fn every_hook_file_has_an_absolute_path_and_an_environment() {
+    let of_folder = [
+        "hooks/podman/oci-mig-hook.json",
+        "hooks/crio/oci-mig-hook-createRuntime.json",
+        "hooks/crio/oci-mig-hook-poststop.json",
+    ];
+    for file in of_folder {
+        let json: Value = serde_json::from_str(&read(file)).unwrap();
+        assert_eq!(json["version"], "1.0.0", "{file}");
+        let stage = json["stages"][0].as_str().unwrap();
+        assert_hook(&json["hook"], stage, file);
+        let pattern = json["when"]["annotations"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .next()
+            .unwrap();
+        assert!(
+            pattern.starts_with('^') && pattern.ends_with('$') && pattern.contains("\\."),
+            "{file}: {pattern}"
+        );
+        let shared = !file.starts_with("hooks/podman");
+        assert!(!(shared && stage == "precreate"), "{file}: CRI-O would not start");
+    }
+    let fragment: Value = serde_json::from_str(&read("hooks/runc/config-fragment.json")).unwrap();
+    for (stage, entries) in fragment["hooks"].as_object().unwrap() {
+        assert_hook(&entries[0], stage, "hooks/runc/config-fragment.json");
+    }
+}
+
+fn assert_hook(hook: &Value, stage: &str, file: &str) {
+    assert!(hook["path"].as_str().unwrap().starts_with('/'), "{file}");
+    assert!(!hook["env"].as_array().unwrap().is_empty(), "{file}");
+    assert_eq!(hook["args"], serde_json::json!(["oci-mig-hook", stage]), "{file}");
+}

@@ -1,0 +1,195 @@
+//! Many containers at once, few devices: no device is ever two containers' at a time, and everyone gets one in the
+//! end. The judge stands outside: each container makes a file named after its device, which only one can make
+//! (O_EXCL), and removes it when it ends.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::bundle::Bundle;
+use crate::support::machine::Machine;
+use crate::support::process::{Outcome, say};
+use crate::support::runtime::{Engine, Runtime};
+use crate::support::scratch::Scratch;
+
+const DEVICES: usize = 7;
+const CONTAINERS: usize = 200;
+const PROCESSES: usize = 32;
+
+/// The exit code of a container that found its device in use.
+const VIOLATION: i32 = 99;
+
+/// What the judge saw.
+#[derive(Debug, Default)]
+struct Verdict {
+    grants: AtomicUsize,
+    refusals: AtomicUsize,
+    violations: AtomicUsize,
+    /// Neither granted nor refused; and the first of them in words.
+    failures: AtomicUsize,
+    first_failure: OnceLock<String>,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [grants, refusals, violations, failures] =
+            [&self.grants, &self.refusals, &self.violations, &self.failures]
+                .map(|count| count.load(Ordering::Relaxed));
+        write!(
+            f,
+            "{grants} grants, {refusals} refusals, {violations} violations, {failures} failures"
+        )
+    }
+}
+
+/// The container's own part: its device is named by its capability nodes; `set -C` makes `>` an O_EXCL.
+const SCRIPT: &str = r#"
+device=$(ls /dev/nvidia-caps | tr '\n' '+')
+set -C
+( : >"/judge/$device" ) 2>/dev/null || exit 99
+sleep 0.05
+rm "/judge/$device"
+"#;
+
+fn bundle(machine: &Machine, judge: &Path) -> Bundle {
+    machine
+        .bundle()
+        .annotation("mig.profile", "1g.10gb")
+        .bind(judge, "/judge")
+        .script(SCRIPT)
+        .write()
+}
+
+/// Runs all containers; `engine` gives each process its own.
+fn all(machine: &Machine, containers: usize, engine: impl Fn(usize) -> Engine + Sync) -> Verdict {
+    let judge = Scratch::new("judge");
+    let verdict = Verdict::default();
+    let next = AtomicUsize::new(0);
+    let deadline = Instant::now() + Duration::from_secs(240);
+    thread::scope(|scope| {
+        for process in 0..PROCESSES {
+            let (verdict, next, engine, judge) = (&verdict, &next, &engine, &judge);
+            scope.spawn(move || {
+                let engine = engine(process);
+                while next.fetch_add(1, Ordering::Relaxed) < containers {
+                    let bundle = bundle(machine, judge.path());
+                    until_it_ran(verdict, deadline, || engine.run(&bundle));
+                }
+            });
+        }
+    });
+    verdict
+}
+
+/// Retries until it ran, as a user would.
+fn until_it_ran(verdict: &Verdict, deadline: Instant, attempt: impl Fn() -> Outcome) {
+    loop {
+        let outcome = attempt();
+        let count = match outcome.code() {
+            0 => &verdict.grants,
+            VIOLATION => &verdict.violations,
+            _ if is_refusal(&outcome) => &verdict.refusals,
+            _ => {
+                verdict.first_failure.get_or_init(|| outcome.to_string());
+                &verdict.failures
+            }
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if [0, VIOLATION].contains(&outcome.code()) {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "not served for minutes: {outcome}\n{verdict:?}"
+        );
+        thread::sleep(Duration::from_millis(40));
+    }
+}
+
+/// runc passes our words on; crun 1.8 says no more than the hook's exit code.
+fn is_refusal(outcome: &Outcome) -> bool {
+    outcome.text().contains("7 of 7 held") || outcome.text().contains("(exit code: 1)")
+}
+
+/// Half of the processes use runc, half crun, each on the views it has here.
+fn mixed(process: usize) -> Engine {
+    let runtime = if process % 2 == 0 {
+        Runtime::Runc
+    } else {
+        Runtime::Crun
+    };
+    let views = runtime.views();
+    Engine::new(runtime, views[process / 2 % views.len()])
+}
+
+#[test]
+fn two_hundred_containers_from_thirty_two_processes_on_seven_devices() {
+    let machine = Machine::with(&["1g.10gb"; DEVICES]);
+    let started = Instant::now();
+    let verdict = all(&machine, CONTAINERS, mixed);
+    say(&format!(
+        "{CONTAINERS} containers, {PROCESSES} processes, {DEVICES} devices, {} s: {verdict}",
+        started.elapsed().as_secs()
+    ));
+    assert_eq!(
+        verdict.violations.load(Ordering::Relaxed),
+        0,
+        "a device was two containers' at once: {verdict:?}"
+    );
+    assert_eq!(verdict.grants.load(Ordering::Relaxed), CONTAINERS, "{verdict:?}");
+    assert_eq!(verdict.failures.load(Ordering::Relaxed), 0, "{verdict:?}");
+    assert!(
+        verdict.refusals.load(Ordering::Relaxed) > 0,
+        "never more containers than devices? {verdict:?}"
+    );
+    machine.assert_free("after all");
+}
+
+/// A runtime for every other process goes through this: it hides the ledger's lock behind a file of its own, in a
+/// mount namespace of its own, and so excludes nobody of the other half.
+const SABOTAGE: &str = r#"mount --bind "$1" "$2" && shift 2 && exec "$@""#;
+
+fn saboteur(process: usize, folder: &Scratch, lock: &Path) -> Engine {
+    let engine = mixed(process);
+    if process / 2 % 2 == 0 {
+        return engine;
+    }
+    let other = folder.file("other-lock", "");
+    let prefix = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        SABOTAGE,
+        "sh",
+    ]
+    .map(Into::into);
+    engine.through(prefix.into_iter().chain([other, lock.to_owned()]))
+}
+
+/// The judge would see it: with a lock that half of the processes don't share, devices are given out twice.
+#[test]
+fn a_broken_lock_is_seen() {
+    let machine = Machine::with(&["1g.10gb"; DEVICES]);
+    let lock = machine.ledger().join("lock");
+    fs::create_dir_all(machine.ledger()).expect("a ledger");
+    fs::write(&lock, "").expect("a lock");
+    fs::set_permissions(
+        machine.ledger(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o700),
+    )
+    .expect("a mode");
+    let folder = Scratch::new("saboteur");
+    let verdict = all(&machine, CONTAINERS, |process| saboteur(process, &folder, &lock));
+    say(&format!("the same with a broken lock: {verdict}"));
+    assert!(
+        verdict.violations.load(Ordering::Relaxed) > 0,
+        "the judge saw nothing: {verdict:?}"
+    );
+}
