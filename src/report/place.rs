@@ -88,7 +88,6 @@ mod tests {
     use std::fs::File;
     use std::io::Read;
     use std::os::fd::AsFd;
-    use std::time::Instant;
 
     use nix::fcntl::{FcntlArg, fcntl};
     use nix::unistd::pipe;
@@ -112,9 +111,8 @@ mod tests {
         let (reader, writer) = pipe().unwrap();
         let capacity = fcntl(&writer, FcntlArg::F_GETPIPE_SZ).unwrap() as usize;
         rustix::io::write(&writer, &vec![b'x'; capacity]).unwrap();
-        let begun = Instant::now();
+        // That it comes back at all is the point: the pipe's reader lives, and never reads.
         say(writer.as_fd(), "nobody reads this");
-        assert!(begun.elapsed() < 4 * PATIENCE, "{:?}", begun.elapsed());
         assert!(
             !rustix::fs::fcntl_getfl(&writer)
                 .unwrap()

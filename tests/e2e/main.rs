@@ -7,10 +7,11 @@
 mod support;
 
 mod baseline;
-
 mod contention;
 mod lifecycle;
 mod lifecycle_podman;
+mod live_device;
 mod own_device;
-mod reasons;
 mod passthrough;
+mod reasons;
+mod refusals;

@@ -1,158 +1,157 @@
-//! A container that didn't ask is left alone: its config.json is the same byte for byte, and our program opens
-//! nothing for it. Engines call us for such containers too, where a hook's condition is `always`.
+//! A container that did not ask is none of our business: its config.json comes back byte for byte, nothing is said,
+//! nothing is opened. However broken our own configuration, ledger or driver may be, it starts.
 
-use std::path::Path;
-use std::process::Command;
+mod podman;
+mod trace;
 
-use crate::support::machine::{Machine, PROGRAM};
-use crate::support::podman::Podman;
-use crate::support::process::run_with;
-use crate::support::runtime::{Engine, everywhere, program};
+use std::fs::File;
+use std::process::{Command, Output};
+
+use serde_json::json;
+
+use crate::support::machine::PROGRAM;
 use crate::support::scratch::Scratch;
 
-/// Configs that ask for nothing, written as no serialiser would write them all.
-const CONFIGS: [&str; 7] = [
-    "{}",
-    "{\"ociVersion\":\"1.0.2\",\n\t\"annotations\" : null }\n",
-    "{\"annotations\":{\"a\":\"b\"},\"x\":1.0e+2,\"x\":18446744073709551615,\"y\":\"\\u0041\\/\"}\n\n",
-    // Not ours: a dot in the word, another prefix.
-    "{\"annotations\":{\"mig.example.org\":\"1\",\"mig.foo.bar/x\":\"1\",\"amig.profile\":\"1g.10gb\",\"MIG.profile\":\"1\"}}",
-    // Ours, but not an annotation.
-    "{\"process\":{\"env\":[\"mig.profile=1g.10gb\"]},\"annotations\":{\"a\":\"mig.profile\"}}",
-    "{\"annotations\":{\"\\u006dif.profile\":\"1g.10gb\"}}",
-    // As an engine without annotations has it, with members that we don't know.
-    "{\"hooks\":null,\"linux\":{\"resources\":{\"devices\":null}},\"zz\":[1,2,{\"zz\":[]}]}",
-];
+/// The stages that get a container's state.
+const STATE_STAGES: [&str; 3] = ["createRuntime", "prestart", "poststop"];
 
-const STATE: &str = r#"{"ociVersion":"1.0.2","id":"x","status":"creating","pid":1,"bundle":"/nowhere","annotations":{"a":"b"}}"#;
+/// A hook of ours on a machine where nothing of ours is in order: whoever looks at it fails.
+struct Broken(Scratch);
 
-#[test]
-fn a_config_that_asks_for_nothing_comes_back_byte_for_byte() {
-    let machine = Machine::with(&["1g.10gb"]);
-    for config in CONFIGS {
-        assert_eq!(machine.stage("precreate", config).ok().stdout, config);
+impl Broken {
+    fn new() -> Self {
+        let folder = Scratch::new("broken");
+        let gone = folder.join("gone");
+        let text =
+            format!("[driver]\nproc = {gone:?}\ndev = {gone:?}\n[ledger]\ndir = {gone:?}\nnonsense = ][\n");
+        folder.file("config.toml", &text);
+        Self(folder)
     }
-    assert!(!machine.ledger().exists());
-}
 
-/// What a run of the program opened, by strace: what came before it read its standard input, and what after.
-fn opened(machine: &Machine, stage: &str, document: &str) -> (Vec<String>, Vec<String>) {
-    let folder = Scratch::new("strace");
-    let trace = folder.join("trace");
-    let mut command = Command::new(program("strace"));
-    command.args([
-        "-f",
-        "-e",
-        "trace=open,openat,openat2,creat,socket,connect,execve,fork,vfork,clone,clone3,read",
-        "-o",
-    ]);
-    command
-        .arg(&trace)
-        .args([PROGRAM, stage, "--config"])
-        .arg(machine.config());
-    run_with(&mut command, document).ok();
-    let trace = std::fs::read_to_string(&trace).expect("strace's output");
-    let lines: Vec<_> = trace
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(|(_, call)| call.trim())
-        .collect();
-    let first_read = lines
-        .iter()
-        .position(|call| call.starts_with("read(0,"))
-        .expect("a read of standard input");
-    let calls = |lines: &[&str]| -> Vec<String> {
-        let others = lines
-            .iter()
-            .filter(|call| !call.starts_with("read(") && !call.starts_with("+++"));
-        others.map(|call| (*call).to_owned()).collect()
-    };
-    // strace shows the program's own start as the first call.
-    (calls(&lines[1..first_read]), calls(&lines[first_read..]))
-}
-
-#[test]
-fn nothing_is_opened_after_the_loader_is_done() {
-    let machine = Machine::with(&["1g.10gb"]);
-    let documents = CONFIGS.iter().map(|config| ("precreate", *config));
-    let states = ["createRuntime", "prestart", "poststop"].map(|stage| (stage, STATE));
-    for (stage, document) in documents.chain(states) {
-        let (before, after) = opened(&machine, stage, document);
-        assert_eq!(after, Vec::<String>::new(), "{stage}: {document}");
-        // Rust's own start looks up the main thread's stack in maps.
-        let loaders = |call: &String| {
-            [".so", "/etc/ld.so.cache", "\"/proc/self/maps\""]
-                .iter()
-                .any(|part| call.contains(part))
-        };
-        assert!(before.iter().all(loaders), "{stage}: {before:?}");
+    /// The arguments of an entry for this stage.
+    fn arguments(&self, stage: &str) -> [String; 3] {
+        let config = self.0.join("config.toml").display().to_string();
+        [stage.to_owned(), "--config".to_owned(), config]
     }
-    // The same eyes see it when a container asks.
-    let (_, after) = opened(&machine, "poststop", &STATE.replace("\"a\":", "\"mig.profile\":"));
-    assert!(after.iter().any(|call| call.contains("config.toml")), "{after:?}");
-}
 
-#[test]
-fn a_bundle_that_asks_for_nothing_stays_as_it_is() {
-    for (runtime, view) in everywhere() {
-        let machine = Machine::with(&["1g.10gb"]);
-        let bundle = machine
-            .bundle()
-            .annotation("a", "b")
-            .script("ls /dev/nvidia* 2>&1")
-            .write();
-        let before = std::fs::read(bundle.config_file()).expect("config.json");
-        let outcome = Engine::new(runtime, view).run(&bundle).failed();
+    /// The stage with this document on its standard input. Files, not pipes: a document may be large.
+    fn call(&self, stage: &str, document: &[u8]) -> Output {
+        let path = self.0.join("document");
+        std::fs::write(&path, document).expect("a file of ours");
+        let mut command = Command::new(PROGRAM);
+        command.args(self.arguments(stage));
+        command.stdin(File::open(&path).expect("a file of ours"));
+        command.output().expect("the program under test")
+    }
+
+    /// That call echoes the document and says nothing.
+    #[track_caller]
+    fn echoes(&self, document: &[u8]) {
+        let output = self.call("precreate", document);
+        assert!(output.status.success(), "{output:?}");
         assert!(
-            outcome.stdout.contains("No such file"),
-            "{runtime} {view}: {outcome}"
+            output.stdout == document,
+            "not the same bytes:\n{}\n{}",
+            String::from_utf8_lossy(document),
+            String::from_utf8_lossy(&output.stdout)
         );
-        assert_eq!(
-            std::fs::read(bundle.config_file()).expect("config.json"),
-            before,
-            "{runtime} {view}"
-        );
-        assert!(!machine.ledger().exists(), "{runtime} {view}");
+        assert!(output.stderr.is_empty(), "{output:?}");
     }
 }
 
-/// A precreate hook for every container that keeps what went into ours and what came out.
-fn witness(machine: &Machine) -> Scratch {
-    let folder = Scratch::new("witness");
-    let at = folder.path().display();
-    let config = machine.config();
-    let script = format!(
-        "#!/bin/sh\nset -e\ncat >{at}/in\n{PROGRAM} precreate --config {} <{at}/in >{at}/out\ncat {at}/out\n",
-        config.display()
-    );
-    let program = folder.program("witness", &script);
-    let hook = serde_json::json!({
-        "version": "1.0.0",
-        "hook": {"path": program, "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
-        "when": {"always": true},
-        "stages": ["precreate"],
-    });
-    folder.file("hooks.d/witness.json", &hook.to_string());
-    folder
+/// A config.json as engines write it, with these annotations.
+fn config(annotations: &serde_json::Value) -> serde_json::Value {
+    json!({
+        "ociVersion": "1.0.2-dev",
+        "process": {
+            "args": ["sh", "-c", "echo mig.profile=1g.10gb >/etc/mig.conf"],
+            "env": ["mig.profile=1g.10gb", "MOTD=a tab\tand an \u{e4}"],
+            "rlimits": [{"type": "RLIMIT_CORE", "hard": u64::MAX, "soft": u64::MAX}]
+        },
+        "hooks": null,
+        "annotations": annotations,
+        "linux": {"resources": {"memory": {"limit": i64::MIN}, "unknown": [1.5, null, {}]}}
+    })
 }
 
 #[test]
-fn a_podman_container_that_asks_for_nothing_is_created_from_podmans_own_bytes() {
-    for (runtime, view) in everywhere() {
-        let machine = Machine::with(&["1g.10gb"]);
-        let witness = witness(&machine);
-        let podman = Podman::new(runtime, view, &[&witness.join("hooks.d") as &Path]);
-        podman
-            .run(&["--annotation=a=b", "--env=NVIDIA_VISIBLE_DEVICES=all"], "true")
-            .ok();
-        let [before, after] =
-            ["in", "out"].map(|name| std::fs::read(witness.join(name)).expect("a config.json"));
-        assert!(!before.is_empty() && before == after, "{runtime} {view}");
-        assert!(!machine.ledger().exists(), "{runtime} {view}");
-        // The witness sees a difference where there is one.
-        podman.run(&["--annotation=mig.profile=1g.10gb"], "true").ok();
-        let [before, after] =
-            ["in", "out"].map(|name| std::fs::read(witness.join(name)).expect("a config.json"));
-        assert_ne!(before, after, "{runtime} {view}");
+fn precreate_gives_back_any_formatting_byte_for_byte() {
+    let broken = Broken::new();
+    let compact = config(&json!({"run.oci.handler": "crun"})).to_string();
+    let pretty = serde_json::to_string_pretty(&config(&json!(null))).expect("JSON");
+    for text in [&compact, &pretty] {
+        for end in ["", "\n", "\r\n\r\n", " \t "] {
+            broken.echoes(format!("{text}{end}").as_bytes());
+        }
     }
+    broken.echoes(pretty.replace("  ", "\t").replace('\n', "\r\n").as_bytes());
+    // As engines escape: slashes, letters, a number with more digits than any type has, one member twice.
+    broken.echoes(
+        br#"{ "annotations":{"io.podman\/x":"\u003ca\u003e \u006d"}, "n": 123456789012345678901234567890 }"#,
+    );
+    broken.echoes(br#"{"annotations":{"a":"1"},"annotations":{"a":"2"}}"#);
+    let large = json!({"annotations": {"note": "mig. ".repeat(400_000)}}).to_string();
+    broken.echoes(large.as_bytes());
+}
+
+#[test]
+fn annotations_of_others_are_not_ours() {
+    let broken = Broken::new();
+    for key in [
+        "mig.example.com/x",
+        "mig.example.com",
+        "mig.profile.example",
+        "Mig.profile",
+        "nvidia.com/mig.profile",
+        "mig",
+        "migration",
+        "mig/profile",
+        " mig.profile",
+    ] {
+        broken.echoes(
+            config(&json!({key: "1g.10gb", "other": "mig.profile"}))
+                .to_string()
+                .as_bytes(),
+        );
+        for stage in STATE_STAGES {
+            silent(&broken, stage, &json!({key: "1g.10gb"}));
+        }
+    }
+}
+
+/// Whoever sends it knows what it is; saying what is wrong with it is Podman's part.
+#[test]
+fn what_is_no_config_comes_back_too() {
+    let broken = Broken::new();
+    for document in [&b""[..], b"{}", b"null", b"[]", b"not JSON", b"\xff\xfe\0"] {
+        broken.echoes(document);
+    }
+}
+
+#[test]
+fn the_other_stages_say_and_do_nothing() {
+    let broken = Broken::new();
+    for stage in STATE_STAGES {
+        silent(&broken, stage, &json!(null));
+        silent(&broken, stage, &json!({}));
+        silent(&broken, stage, &json!({"run.oci.handler": "mig.profile"}));
+        // crun's forms: no annotations at all, pretty-printed, and a stopped container's pid of 0.
+        let crun = "{\n  \"ociVersion\": \"1.0\",\n  \"id\": \"a\",\n  \"pid\": 0,\n  \"root\": \"rootfs\",\n  \
+                    \"bundle\": \"\\/var\\/b\",\n  \"status\": \"stopped\"\n}\n";
+        quiet(&broken.call(stage, crun.as_bytes()), stage);
+    }
+}
+
+/// This stage says nothing of a container with these annotations.
+#[track_caller]
+fn silent(broken: &Broken, stage: &str, annotations: &serde_json::Value) {
+    let state = json!({"ociVersion": "1.0.2-dev", "id": "a", "status": "creating", "pid": std::process::id(),
+                       "bundle": "/no/such/bundle", "annotations": annotations});
+    quiet(&broken.call(stage, state.to_string().as_bytes()), stage);
+}
+
+#[track_caller]
+fn quiet(output: &Output, stage: &str) {
+    let silent = output.stdout.is_empty() && output.stderr.is_empty();
+    assert!(output.status.success() && silent, "{stage}: {output:?}");
 }

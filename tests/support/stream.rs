@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -50,11 +50,12 @@ fn terminal(command: &mut Command) -> String {
     let screen = ioctl_tiocgptpeer(&person, flags).expect("its other side");
     let handle = || Stdio::from(screen.try_clone().expect("a second handle"));
     command.stdin(handle()).stdout(handle()).stderr(handle());
-    // SAFETY: between fork and exec two system calls are made, and nothing is allocated.
+    // SAFETY: between fork and exec two system calls are made, and nothing is allocated; descriptor 0 is open, it is
+    // the terminal by then.
     unsafe {
         command.pre_exec(|| {
             setsid()?;
-            Ok(ioctl_tiocsctty(std::io::stdin().as_fd())?)
+            Ok(ioctl_tiocsctty(BorrowedFd::borrow_raw(0))?)
         });
     }
     let reader = reader(person);
