@@ -52,7 +52,7 @@ pub fn of_container(
     let leases = ledger.contents()?.leases;
     let theirs = leases.into_iter().filter(|lease| is_of(lease, ended));
     all(theirs.map(|lease| {
-        let fate = transition::reconcile(lease.state, here.evidence(&lease, pending));
+        let fate = here.fate(&lease, pending, None);
         ledger.carry_out(lease, fate, here.now)
     }))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::lease::liveness::Here;
-use crate::lease::transition::{self, Fate};
+use crate::lease::transition::Fate;
 use crate::lease::{
     Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Ledger, LockedLedger, VERSION,
 };
@@ -99,11 +99,13 @@ fn living(
     let besides = Some(asker.container.process.pid);
     let mut living = Vec::with_capacity(contents.leases.len());
     for lease in contents.leases {
-        let fate = transition::reconcile(lease.state, here.evidence_besides(&lease, pending, besides));
-        if fate != Fate::Remove {
-            living.push(lease.clone());
+        let fate = here.fate(&lease, pending, besides);
+        if fate != Fate::Keep {
+            ledger.carry_out(lease.clone(), fate, here.now)?;
         }
-        ledger.carry_out(lease, fate, here.now)?;
+        if fate != Fate::Remove {
+            living.push(lease);
+        }
     }
     Ok(living)
 }

@@ -1,15 +1,16 @@
 //! Gone or alive: what the machine shows of a lease's holder. Reads the real /proc and the cgroups, changes nothing.
 
 use std::cell::OnceCell;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
-use procfs::process::Process as ProcProcess;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::transition::{CgroupState, Evidence, ProcessState};
+use super::transition::{self, CgroupState, Evidence, Fate, ProcessState};
 use super::{Container, Lease, Process};
 use crate::cgroup::{self, CgroupPath, Mounts, Population};
 use crate::failure::Failure;
@@ -52,20 +53,32 @@ impl Here {
         })
     }
 
-    /// What the machine shows of `lease`'s holder; `pending` is how long a lease may wait for its container.
-    pub fn evidence(&self, lease: &Lease, pending: Duration) -> Evidence {
-        self.evidence_besides(lease, pending, None)
+    /// What becomes of `lease` when another's reservation looks at it; `pending` is how long a lease may wait for its
+    /// container. The process `besides` in the container's cgroup says nothing: a container that asks may have been
+    /// put into the cgroup of its own earlier run.
+    pub fn fate(&self, lease: &Lease, pending: Duration, besides: Option<i32>) -> Fate {
+        let mut evidence = self.evidence_but_cgroup(lease, pending);
+        // Most holders live, and their cgroups are the costly part of a look at a full node.
+        if !transition::is_settled(lease.state, evidence) {
+            evidence.cgroup = self.cgroup_state(lease.holder.container(), besides);
+        }
+        transition::reconcile(lease.state, evidence)
     }
 
-    /// The same, where the process `besides` in the container's cgroup says nothing: a container that asks may have
-    /// been put into the cgroup of its own earlier run.
-    pub fn evidence_besides(&self, lease: &Lease, pending: Duration, besides: Option<i32>) -> Evidence {
-        let container = lease.holder.container();
+    /// All that the machine shows of `lease`'s holder; `pending` as for [`Here::fate`].
+    pub fn evidence(&self, lease: &Lease, pending: Duration) -> Evidence {
+        Evidence {
+            cgroup: self.cgroup_state(lease.holder.container(), None),
+            ..self.evidence_but_cgroup(lease, pending)
+        }
+    }
+
+    fn evidence_but_cgroup(&self, lease: &Lease, pending: Duration) -> Evidence {
         let age = Duration::from_millis(self.now.saturating_sub(lease.written));
         Evidence {
             this_boot: lease.boot_id == self.boot_id,
-            process: self.process_state(&container.process),
-            cgroup: self.cgroup_state(container, besides),
+            process: self.process_state(&lease.holder.container().process),
+            cgroup: CgroupState::Unknown,
             overdue: age > pending,
         }
     }
@@ -110,7 +123,7 @@ impl Here {
         if container.cgroup_namespace != self.cgroup_namespace {
             return CgroupState::Unknown;
         }
-        match self.mounts.get_or_init(|| Mounts::read().ok()) {
+        match self.mounts() {
             Some(mounts) => worst(
                 container
                     .cgroups
@@ -119,6 +132,20 @@ impl Here {
             ),
             None => CgroupState::Unknown,
         }
+    }
+
+    /// The groups that an OCI spec's `linux.cgroupsPath` names, less those that are nobody's own.
+    pub fn own_cgroups_of_spec(&self, cgroups_path: &str) -> Vec<CgroupPath> {
+        let others = bystanders();
+        let mut own = self
+            .mounts()
+            .map_or_else(Vec::new, |mounts| mounts.from_spec(cgroups_path));
+        own.retain(|path| cgroup::is_own(path, &others));
+        own
+    }
+
+    fn mounts(&self) -> Option<&Mounts> {
+        self.mounts.get_or_init(|| Mounts::read().ok()).as_ref()
     }
 
     /// Names the process `pid` so that a later one of the same pid is not mistaken for it.
@@ -149,14 +176,6 @@ pub fn own_cgroups(pid: i32) -> Result<Vec<CgroupPath>, Failure> {
     Ok(own)
 }
 
-/// The groups that an OCI spec's `linux.cgroupsPath` names, less those that are nobody's own.
-pub fn own_cgroups_of_spec(cgroups_path: &str) -> Vec<CgroupPath> {
-    let others = bystanders();
-    let mut own = cgroup::from_spec(cgroups_path);
-    own.retain(|path| cgroup::is_own(path, &others));
-    own
-}
-
 /// Where this program and its parent, the engine or runtime, run themselves.
 fn bystanders() -> [Vec<CgroupPath>; 2] {
     let of = |pid: i32| cgroup::of_process(pid).unwrap_or_default();
@@ -179,11 +198,42 @@ fn worst(populations: impl Iterator<Item = Population>) -> CgroupState {
     state
 }
 
-/// When process `pid` started, in clock ticks since boot; none where it is gone.
+/// When process `pid` started, in clock ticks since boot; none where it is gone. A full node has dozens to ask for, so
+/// nothing else is read out of the line.
 fn start_of(pid: i32) -> Option<u64> {
-    ProcProcess::new(pid).ok()?.stat().ok().map(|stat| stat.starttime)
+    let mut line = Vec::with_capacity(1024);
+    // Not `fs::read`, which feels its way from 32 bytes where a file tells no size.
+    let stat = File::open(format!("/proc/{pid}/stat")).ok()?;
+    stat.take(4096).read_to_end(&mut line).ok()?;
+    start_in(&line)
+}
+
+/// Field 22 of a process's stat. The second, its command in brackets, may hold anything.
+fn start_in(stat: &[u8]) -> Option<u64> {
+    let behind_command = memchr::memrchr(b')', stat)? + 1;
+    let fields = std::str::from_utf8(stat.get(behind_command..)?).ok()?;
+    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
 fn unreadable(path: &str, error: &std::io::Error) -> Failure {
     Failure::host(format!("can't read {path}"), error).remedy("/proc must be mounted here")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_started_when_proc_says_it_did() {
+        let own = procfs::process::Process::myself().unwrap();
+        assert_eq!(start_of(own.pid), Some(own.stat().unwrap().starttime));
+        assert_eq!(start_of(i32::MAX), None);
+    }
+
+    #[test]
+    fn a_command_that_looks_like_the_fields_behind_it_is_none() {
+        let stat = b"7 () S 1 2 3 (\xff) S 1 7 7 0 -1 4194304 76 0 0 0 0 0 0 0 20 0 1 0 514388 5783552 211\n";
+        assert_eq!(start_in(stat), Some(514_388));
+        assert_eq!(start_in(b"7 (short) S 1 7"), None);
+    }
 }

@@ -12,7 +12,7 @@ use crate::duration;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::lease::liveness::Here;
-use crate::lease::transition::{self, Fate};
+use crate::lease::transition::Fate;
 use crate::lease::{Contents, Holder, Lease, LeaseId, Ledger};
 use crate::mig::{
     ComputeInstanceId, Gpu, GpuInstanceId, GpuUuid, Gpus, Inventory, LeftOut, MigDevice, MigMode, MigUuid,
@@ -203,7 +203,7 @@ impl View<'_> {
 
     fn state(&self, lease: &Lease) -> State {
         use crate::lease::LeaseState;
-        let fate = transition::reconcile(lease.state, self.here.evidence(lease, self.pending));
+        let fate = self.here.fate(lease, self.pending, None);
         match (fate, lease.state) {
             (Fate::Remove, _) => State::Stale,
             (Fate::Release, _) | (_, LeaseState::Releasing) => State::Releasing,

@@ -8,7 +8,7 @@ use super::{Options, config, forged, host, program, refuse_rootless, refuse_unle
 use crate::config::Config;
 use crate::edits::{device, spec};
 use crate::failure::Failure;
-use crate::lease::liveness::{self, Here};
+use crate::lease::liveness::Here;
 use crate::lease::{Container, Lease, LeaseId, LeaseState, LeasedDevice, Ledger};
 use crate::oci::{self, Spec};
 use crate::request::{Request, keys};
@@ -110,7 +110,7 @@ fn asker(here: &Here, spec: Spec<'_>) -> Result<Asker, Failure> {
         process: here.name_process(nix::unistd::getppid().as_raw())?,
         cgroups: spec
             .cgroups_path()
-            .map(liveness::own_cgroups_of_spec)
+            .map(|path| here.own_cgroups_of_spec(path))
             .unwrap_or_default(),
         cgroup_namespace: here.cgroup_namespace,
     };
