@@ -93,12 +93,12 @@ impl Reserver<'_> {
             let evidence = self
                 .here
                 .evidence_besides(&lease, self.pending, asker.own_process());
-            match transition::reconcile(lease.state, evidence) {
-                Fate::Remove => ledger.remove(&lease.id)?,
-                fate => {
-                    living.push(lease.clone());
-                    ledger.carry_out(lease, fate)?;
-                }
+            let fate = transition::reconcile(lease.state, evidence);
+            if fate != Fate::Keep {
+                ledger.carry_out(lease.clone(), fate)?;
+            }
+            if fate != Fate::Remove {
+                living.push(lease);
             }
         }
         Ok(living)
