@@ -9,7 +9,7 @@ mod mounts;
 mod population;
 
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use procfs::FromBufRead;
 use procfs::ProcessCGroups;
@@ -63,12 +63,6 @@ fn parse(text: &[u8]) -> io::Result<Vec<CgroupPath>> {
     Ok(groups.into_iter().map(group).collect())
 }
 
-/// Where `group` lies in the file system; `None` where its hierarchy, or that part of it, is not mounted here or
-/// mountinfo can't be read. The directory need not exist. To ask more than once, see [`Mounts::directory`].
-pub fn directory(group: &CgroupPath) -> Option<PathBuf> {
-    Mounts::read().ok()?.directory(group)
-}
-
 /// Whether `container`'s group is that container's alone: not the root's, nor that of any process in `others` (each
 /// as [`of_process`] gives it: the hook's, the engine's), nor an ancestor of those. A group that is shared is
 /// evidence of nothing and must not be changed.
@@ -82,12 +76,7 @@ pub fn is_own(container: &CgroupPath, others: &[Vec<CgroupPath>]) -> bool {
     below_root && !others.iter().flatten().any(|other| container.holds(other))
 }
 
-/// Whether anything lives in `group` or below it. To ask more than once, see [`Mounts::population`].
-pub fn population(group: &CgroupPath) -> Population {
-    Mounts::read().map_or(Population::Unknown, |mounts| mounts.population(group))
-}
-
-/// The groups that an OCI spec's `linux.cgroupsPath` names. To ask more than once, see [`Mounts::from_spec`].
+/// The groups that an OCI spec's `linux.cgroupsPath` names.
 pub fn from_spec(cgroups_path: &str) -> Vec<CgroupPath> {
     Mounts::read().map_or_else(|_| Vec::new(), |mounts| mounts.from_spec(cgroups_path))
 }

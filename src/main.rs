@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Some((stage, options)) => stage::run(stage, &options).map_err(anyhow::Error::new),
         None => match Cli::try_parse() {
             Ok(cli) => run(cli),
-            Err(error) => return usage(&error),
+            Err(error) => return usage(&error, is_hook_entry(&args)),
         },
     };
     match outcome {
@@ -26,7 +26,10 @@ fn main() -> ExitCode {
             let failure = error
                 .downcast()
                 .unwrap_or_else(|other| Failure::host("failed", format!("{other:#}")));
-            report::failure(&failure);
+            match is_hook_entry(&args) {
+                true => report::to_engine(&failure),
+                false => report::to_person(&failure),
+            }
             ExitCode::from(failure.exit() as u8)
         }
     }
@@ -60,8 +63,22 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
+/// Whether an engine called: its hook entries name a stage, wherever its options stand.
+fn is_hook_entry(args: &[OsString]) -> bool {
+    args.iter()
+        .any(|arg| arg.to_str().is_some_and(|word| Stage::from_word(word).is_some()))
+}
+
 /// clap's own message, in this program's exit codes: help and version are no errors.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, is_hook_entry: bool) -> ExitCode {
+    if is_hook_entry && error.use_stderr() {
+        let message = error.to_string();
+        let why = message.lines().next().unwrap_or_default();
+        let why = why.strip_prefix("error: ").unwrap_or(why);
+        let failure = Failure::usage("this hook entry is wrong", why).remedy("see 'oci-mig-hook --help'");
+        report::to_engine(&failure);
+        return ExitCode::from(failure.exit() as u8);
+    }
     // Where even this can't be printed there is nobody to read it.
     let _ = error.print();
     if error.use_stderr() {

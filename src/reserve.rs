@@ -41,7 +41,7 @@ pub fn reserve(
     let inventory = gpus.inventory()?;
     let mut ledger = ledger.lock()?;
     ledger.sweep()?;
-    let leases = living(&mut ledger, here, rules.pending)?;
+    let leases = living(&mut ledger, here, rules.pending, &asker)?;
     if let Some(again) = leases.iter().find(|lease| is_again(lease, &asker)) {
         if again.request == stored(request) && again.state == asker.state {
             return Ok(again.clone());
@@ -86,14 +86,20 @@ pub struct Rules {
 }
 
 /// The leases that stand after those of gone holders are taken back.
-fn living(ledger: &mut LockedLedger<'_>, here: &Here, pending: Duration) -> Result<Vec<Lease>, Failure> {
+fn living(
+    ledger: &mut LockedLedger<'_>,
+    here: &Here,
+    pending: Duration,
+    asker: &Asker,
+) -> Result<Vec<Lease>, Failure> {
     let contents = ledger.contents()?;
     if let Some(unreadable) = contents.unreadable.first() {
         return Err(unreadable.failure());
     }
+    let besides = Some(asker.container.process.pid);
     let mut living = Vec::with_capacity(contents.leases.len());
     for lease in contents.leases {
-        let fate = transition::reconcile(lease.state, here.evidence(&lease, pending));
+        let fate = transition::reconcile(lease.state, here.evidence_besides(&lease, pending, besides));
         if fate != Fate::Remove {
             living.push(lease.clone());
         }

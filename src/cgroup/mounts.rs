@@ -54,15 +54,15 @@ impl Mounts {
             .next()
     }
 
-    /// Whether anything lives in `group` or below it.
-    pub fn population(&self, group: &CgroupPath) -> Population {
+    /// Whether anything lives in `group` or below it, besides the process of that pid.
+    pub fn population(&self, group: &CgroupPath, besides: Option<i32>) -> Population {
         let Some(directory) = self.directory(group) else {
             return Population::Unknown;
         };
         if group.is_v2() {
-            population::v2(&directory)
+            population::v2(&directory, besides)
         } else {
-            population::v1(&directory)
+            population::walk(&directory, besides)
         }
     }
 

@@ -18,10 +18,14 @@ pub enum Population {
     Unknown,
 }
 
-/// v2 counts for us: `populated` in cgroup.events covers the subtree.
-pub(super) fn v2(directory: &Path) -> Population {
+/// v2 counts for us: `populated` in cgroup.events covers the subtree. Only where one process is not to count, and the
+/// group is populated, is it walked.
+pub(super) fn v2(directory: &Path, besides: Option<i32>) -> Population {
     match fs::read_to_string(directory.join("cgroup.events")) {
-        Ok(events) if events.lines().any(|line| line == "populated 1") => Population::Populated,
+        Ok(events) if events.lines().any(|line| line == "populated 1") => match besides {
+            Some(_) => walk(directory, besides),
+            None => Population::Populated,
+        },
         Ok(events) if events.lines().any(|line| line == "populated 0") => Population::Empty,
         // The root of the whole hierarchy has no such file; it is never a container's own.
         Err(error) if error.kind() == ErrorKind::NotFound && exists(directory) => Population::Unknown,
@@ -30,14 +34,15 @@ pub(super) fn v2(directory: &Path) -> Population {
     }
 }
 
-/// v1 is walked. It lists only processes that our pid namespace shows, so a caller in a child pid namespace must not
-/// take `Empty` for more than that.
-pub(super) fn v1(directory: &Path) -> Population {
+/// v1 is walked: `besides` is a process that doesn't count. It lists only processes that our pid namespace shows, so a
+/// caller in a child pid namespace must not take `Empty` for more than that.
+pub(super) fn walk(directory: &Path, besides: Option<i32>) -> Population {
+    let counts = |line: &str| besides.is_none_or(|pid| line.parse() != Ok(pid));
     let mut waiting: Vec<PathBuf> = vec![directory.to_owned()];
     while let Some(directory) = waiting.pop() {
         match fs::read_to_string(directory.join("cgroup.procs")) {
-            Ok(procs) if procs.is_empty() => {}
-            Ok(_) => return Population::Populated,
+            Ok(procs) if procs.lines().any(counts) => return Population::Populated,
+            Ok(_) => {}
             Err(error) if is_gone(&error) => continue,
             Err(_) => return Population::Unknown,
         }

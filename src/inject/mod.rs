@@ -10,7 +10,7 @@ mod bind;
 #[allow(unsafe_code)]
 pub mod bpf;
 mod cgroup_v1;
-mod cgroup_v2;
+pub mod cgroup_v2;
 mod device_program;
 mod ground;
 mod namespace;

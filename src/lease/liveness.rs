@@ -54,12 +54,18 @@ impl Here {
 
     /// What the machine shows of `lease`'s holder; `pending` is how long a lease may wait for its container.
     pub fn evidence(&self, lease: &Lease, pending: Duration) -> Evidence {
+        self.evidence_besides(lease, pending, None)
+    }
+
+    /// The same, where the process `besides` in the container's cgroup says nothing: a container that asks may have
+    /// been put into the cgroup of its own earlier run.
+    pub fn evidence_besides(&self, lease: &Lease, pending: Duration, besides: Option<i32>) -> Evidence {
         let container = lease.holder.container();
         let age = Duration::from_millis(self.now.saturating_sub(lease.written));
         Evidence {
             this_boot: lease.boot_id == self.boot_id,
             process: self.process_state(&container.process),
-            cgroup: self.cgroup_state(container),
+            cgroup: self.cgroup_state(container, besides),
             overdue: age > pending,
         }
     }
@@ -97,7 +103,7 @@ impl Here {
         }
     }
 
-    fn cgroup_state(&self, container: &Container) -> CgroupState {
+    fn cgroup_state(&self, container: &Container, besides: Option<i32>) -> CgroupState {
         if container.cgroups.is_empty() {
             return CgroupState::None;
         }
@@ -105,7 +111,12 @@ impl Here {
             return CgroupState::Unknown;
         }
         match self.mounts.get_or_init(|| Mounts::read().ok()) {
-            Some(mounts) => worst(container.cgroups.iter().map(|group| mounts.population(group))),
+            Some(mounts) => worst(
+                container
+                    .cgroups
+                    .iter()
+                    .map(|group| mounts.population(group, besides)),
+            ),
             None => CgroupState::Unknown,
         }
     }

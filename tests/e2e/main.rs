@@ -7,10 +7,10 @@
 mod support;
 
 mod baseline;
-
 mod contention;
 mod lifecycle;
 mod lifecycle_podman;
 mod live_device;
 mod own_device;
 mod passthrough;
+mod reasons;

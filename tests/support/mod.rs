@@ -17,3 +17,4 @@ pub mod rlimit;
 pub mod rootfs;
 pub mod runtime;
 pub mod scratch;
+pub mod stream;

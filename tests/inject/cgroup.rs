@@ -1,4 +1,4 @@
-//! What lives in control groups, on this kernel's own hierarchies. Needs root.
+//! What lives in control groups, on this kernel's own hierarchies.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -37,7 +37,7 @@ impl Group {
     }
 
     fn population(&self) -> Population {
-        oci_mig_hook::cgroup::population(&self.group)
+        Mounts::read().unwrap().population(&self.group, None)
     }
 }
 
@@ -102,6 +102,9 @@ fn a_process_in_the_subtree_populates_it_and_a_zombie_does_not() {
                 .any(|found| found.path == format!("{}/below", name.path)),
             "{joined:?}"
         );
+        let besides = |pid| Mounts::read().unwrap().population(&group.group, Some(pid));
+        assert_eq!(besides(sleeper.pid()), Population::Empty, "{name:?}");
+        assert_eq!(besides(sleeper.pid() + 1), Population::Populated, "{name:?}");
         sleeper.becomes_a_zombie();
         assert_eq!(group.population(), Population::Empty, "{name:?}");
     }
@@ -117,5 +120,8 @@ fn what_does_not_exist_is_empty_and_what_is_not_mounted_is_unknown() {
         controllers: "name=nobody-mounts-this".to_owned(),
         path: "/x".to_owned(),
     };
-    assert_eq!(oci_mig_hook::cgroup::population(&unmounted), Population::Unknown);
+    assert_eq!(
+        Mounts::read().unwrap().population(&unmounted, None),
+        Population::Unknown
+    );
 }

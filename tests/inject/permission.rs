@@ -1,0 +1,184 @@
+//! Whose control group it is, and containers to which every device is open.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use oci_mig_hook::cgroup;
+use oci_mig_hook::failure::Exit;
+use oci_mig_hook::inject::{self, DeviceAccess, LiveContainer};
+use oci_mig_hook::mig::Access;
+
+use crate::live::{Devices, at_create_runtime, inside};
+use crate::support::bundle::Bundle;
+use crate::support::cgroups::View;
+use crate::support::probe::{Answer, Probe, Seen};
+use crate::support::runtime::{Engine, everywhere};
+use crate::support::{rootfs, scratch};
+
+const NODE: &str = "/dev/nvidia0";
+
+fn devices() -> Devices {
+    Devices::new().node(NODE, 0, Access::ReadWrite)
+}
+
+/// What stands for a container in its caller's control group (`--cgroups=disabled`): a process with a mount
+/// namespace and nothing else.
+struct Ungrouped(Child);
+
+impl Ungrouped {
+    fn start() -> Self {
+        let mut command = Command::new("unshare");
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            "echo ready; cat",
+        ]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare");
+        let mut ready = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut ready)
+            .expect("its first words");
+        Self(child)
+    }
+
+    fn container(&self) -> LiveContainer {
+        LiveContainer {
+            pid: self.0.id() as i32,
+            rootfs: rootfs::shared().to_owned(),
+            outsiders: Vec::new(),
+            may_have_everything: false,
+        }
+    }
+}
+
+impl Drop for Ungrouped {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_container_without_a_group_of_its_own_is_refused_and_nothing_changes() {
+    let edits = devices().edits();
+    for view in [View::Host, View::V1, View::V2]
+        .into_iter()
+        .filter(|view| view.is_offered())
+    {
+        let process = Ungrouped::start();
+        let container = process.container();
+        let rules = || fs::read_to_string(view.path("/sys/fs/cgroup/devices/devices.list")).ok();
+        let before = rules();
+        let failure = inside(view, || inject::into(&container, &edits)).unwrap_err();
+        // The tests themselves run in the root's group or in one like it.
+        let said = failure.to_string();
+        let isolated = failure.exit() == Exit::Refused && said.contains("every device is open to it");
+        let shared = failure.exit() == Exit::Host && said.contains("not the container's own");
+        assert!(isolated || shared, "{view}: {said}");
+        assert_eq!(rules(), before, "{view}");
+    }
+}
+
+#[test]
+fn a_group_that_an_outsider_shares_is_never_changed() {
+    for (runtime, view) in everywhere() {
+        let (who, edits) = (format!("{runtime} {view}"), devices().edits());
+        let story = at_create_runtime(&Engine::new(runtime, view), Bundle::new(), |container| {
+            let groups = cgroup::of_process(container.pid).expect("its groups");
+            let before = rules(view, container.pid);
+            let shared = LiveContainer {
+                outsiders: vec![groups],
+                ..container.clone()
+            };
+            let done = inject::into(&shared, &edits);
+            assert_eq!(rules(view, container.pid), before, "{who}");
+            done
+        });
+        let why = story.refused();
+        assert!(why.contains("not the container's own"), "{who}: {why}");
+    }
+}
+
+/// What the container's own group holds now: v1's list, or the ids of v2's programs.
+fn rules(view: View, pid: i32) -> String {
+    use std::os::fd::AsFd;
+    let mounts = cgroup::Mounts::read().expect("mountinfo");
+    let mut found = String::new();
+    for group in cgroup::of_process(pid).expect("its groups") {
+        let Some(directory) = mounts.directory(&group) else {
+            continue;
+        };
+        if group.has_controller("devices") {
+            found += &fs::read_to_string(directory.join("devices.list")).expect("devices.list");
+        }
+        if group.is_v2() {
+            let directory = fs::File::open(directory).expect("the group");
+            found += &format!("{:?}", inject::bpf::attached(directory.as_fd()).expect("a query"));
+        }
+    }
+    assert!(!found.is_empty(), "{view}");
+    found
+}
+
+#[test]
+fn a_container_that_has_every_device_is_told_apart() {
+    for (runtime, view) in everywhere() {
+        for privileged in [false, true] {
+            let (who, edits) = (format!("{runtime} {view} {privileged}"), devices().edits());
+            let bundle = Bundle::new().script(&Probe::new().writes(NODE).script());
+            let bundle = if privileged { bundle.privileged() } else { bundle };
+            let story = at_create_runtime(&Engine::new(runtime, view), bundle, |container| {
+                let access = inject::device_access(container.pid)?;
+                // A program doesn't say what it allows; the spec does, and is judged before.
+                let told = privileged && has_v1_rules(container.pid);
+                assert_eq!(access == DeviceAccess::Everything, told, "{who}");
+                let done = inject::into(container, &edits);
+                assert_eq!(done.is_err(), told, "{who}: {done:?}");
+                let asked_for = LiveContainer {
+                    may_have_everything: true,
+                    ..container.clone()
+                };
+                inject::into(&asked_for, &edits)
+            });
+            let seen = Seen::read(&story.ok());
+            assert_eq!(seen.writes(NODE), Answer::NoDriver, "{who}");
+        }
+    }
+}
+
+fn has_v1_rules(pid: i32) -> bool {
+    let mounts = cgroup::Mounts::read().expect("mountinfo");
+    let groups = cgroup::of_process(pid).expect("its groups");
+    groups
+        .iter()
+        .any(|group| group.has_controller("devices") && mounts.directory(group).is_some())
+}
+
+#[test]
+fn no_rules_at_all_is_everything() {
+    let process = Ungrouped::start();
+    let pid = process.0.id() as i32;
+    // The unified hierarchy's root has no program: what this process may do is decided in its own group and below.
+    inside(View::V2, || {
+        let mounts = cgroup::Mounts::read().expect("mountinfo");
+        let groups = cgroup::of_process(pid).expect("its groups");
+        let mut own = groups
+            .into_iter()
+            .find(|group| group.is_v2())
+            .expect("a v2 group");
+        own.path = format!("/{}-{}", scratch::name(), scratch::number());
+        let directory = mounts.directory(&own).expect("v2 is mounted");
+        fs::create_dir(&directory).expect("a group");
+        fs::write(directory.join("cgroup.procs"), pid.to_string()).expect("its group");
+        let access = inject::device_access(pid);
+        drop(process);
+        fs::remove_dir(&directory).expect("an empty group");
+        assert_eq!(access.expect("an answer"), DeviceAccess::Everything);
+    });
+}
