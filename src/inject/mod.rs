@@ -75,6 +75,12 @@ pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Fai
                 .remedy("don't run it privileged or without a control group, or set allow_privileged = true"),
         );
     }
+    let may_change = match permission.check() {
+        Ok(()) => true,
+        // Nothing stands between it and its devices: nothing needs to change.
+        Err(_) if permission.is_everything() => false,
+        Err(failure) => return Err(failure),
+    };
     let ground = Ground::survey(init.pid(), &container.rootfs)?;
     let trees = trees(&init, edits)?;
     // All that was read about the process by its number was about this very process.
@@ -87,10 +93,10 @@ pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Fai
             .iter()
             .try_for_each(|node| node::place(&rootfs, node, trees.next()))
     })?;
-    if permission.is_everything() {
-        Ok(())
-    } else {
+    if may_change {
         permission.allow(&edits.nodes)
+    } else {
+        Ok(())
     }
 }
 

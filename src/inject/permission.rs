@@ -75,26 +75,32 @@ impl Permission {
         self.everything
     }
 
+    /// Fails where what decides is not the container's own to change.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.v1.as_ref().map_or(Ok(()), Place::check)?;
+        let Some(place) = self.restricting_v2() else {
+            return Ok(());
+        };
+        place.check()?;
+        if place.group.has_own_rules() {
+            return Ok(());
+        }
+        Err(place.refused("only groups above it have device rules, which are not the container's own"))
+    }
+
     /// Allows exactly `nodes`. Nothing is changed if not all of it can be.
     pub fn allow(&self, nodes: &[DeviceNode]) -> Result<(), Failure> {
-        let v2 = self.v2.as_ref().filter(|place| !place.group.allows_everything());
-        for place in self.v1.iter() {
-            place.check()?;
-        }
-        for place in v2.iter() {
-            place.check()?;
-            if !place.group.has_own_rules() {
-                let why = "only groups above it have device rules, which are not the container's own";
-                return Err(place.refused(why));
-            }
-        }
+        self.check()?;
         // v2 first: it is the one that can fail half-way, and then takes itself back.
-        if let Some(place) = v2 {
-            place.group.allow(nodes)?;
-        }
+        self.restricting_v2()
+            .map_or(Ok(()), |place| place.group.allow(nodes))?;
         self.v1
             .as_ref()
             .map_or(Ok(()), |place| cgroup_v1::allow(&place.group, nodes))
+    }
+
+    fn restricting_v2(&self) -> Option<&Place<Group>> {
+        self.v2.as_ref().filter(|place| !place.group.allows_everything())
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::cgroups::View;
-use crate::support::gate::Gate;
+use crate::support::gate::{Gate, hooks};
 use crate::support::machine::Machine;
 use crate::support::podman::{IMAGE, Podman};
 use crate::support::process::{DEADLINE, Outcome, Running, holds_within, is_alive, kill, run, start, until};
@@ -162,19 +162,6 @@ fn bad_command_through_the_api_socket() {
     });
 }
 
-/// A folder with one hook of the test's own.
-fn hooks(stage: &str, program: &Path) -> Scratch {
-    let folder = Scratch::new("hooks");
-    let hook = serde_json::json!({
-        "version": "1.0.0",
-        "hook": {"path": program, "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
-        "when": {"annotations": {"^gate$": "."}},
-        "stages": [stage],
-    });
-    folder.file("hook.json", &hook.to_string());
-    folder
-}
-
 #[test]
 fn failing_later_hook() {
     for stage in ["createRuntime", "createContainer"] {
@@ -241,7 +228,7 @@ fn at_the_gate(stage: &str, story: impl Fn(&Place, &Gate, &mut Running)) {
             continue;
         }
         let gate = Gate::new();
-        let more = hooks(stage, &gate.program());
+        let more = gate.hooks(stage);
         let machine = Machine::with(&["1g.10gb"]);
         let podman = machine.podman(runtime, view, &[more.path()]);
         let place = Place {

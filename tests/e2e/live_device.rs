@@ -266,7 +266,7 @@ fn a_privileged_container_is_refused_unless_allowed() {
         let words = "this container can't be isolated: its device rules allow every device";
         refused(&machine, &engine, all_devices(), words, &who);
 
-        machine.configure("allow_privileged = true");
+        machine.configure("allow_privileged", "true");
         for bundle in [privileged(), all_devices()] {
             let own = own(&machine);
             let bundle = bundle.script(&machine.probe(&own).script()).write();

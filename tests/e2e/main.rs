@@ -14,3 +14,4 @@ mod live_device;
 mod own_device;
 mod passthrough;
 mod reasons;
+mod refusals;

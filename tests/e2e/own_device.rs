@@ -1,12 +1,17 @@
 //! A container that asks has its own MIG device, all of it and no other: on every runtime, on cgroup v1 and v2, as
 //! root and as another user, with a user namespace and without.
 
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
 use crate::support::bundle::Bundle;
 use crate::support::cgroups::View;
 use crate::support::machine::Machine;
 use crate::support::podman::Podman;
 use crate::support::probe::Seen;
+use crate::support::rootfs;
 use crate::support::runtime::{Engine, Runtime, everywhere};
+use crate::support::scratch::Scratch;
 
 /// The lone device of that profile on `one-gpu`.
 fn device(machine: &Machine, profile: &str) -> fake_node::Device {
@@ -88,7 +93,12 @@ fn podman_story(runtime: Runtime, view: View) {
     ];
     for (what, can_make, options) in cases {
         let who = format!("podman {runtime} {view} {what}");
-        let options = [&["--annotation=mig.profile=2g.20gb"], options].concat();
+        // An image or a user may have set the variable: ours replaces it.
+        let asks: &[&str] = &[
+            "--annotation=mig.profile=2g.20gb",
+            "--env=NVIDIA_VISIBLE_DEVICES=all",
+        ];
+        let options = [asks, options].concat();
         let seen = Seen::read(&podman.run(&options, &probe).ok().stdout);
         machine.assert_isolated(&seen, &own, can_make, &who);
         assert_eq!(seen.visible_devices(), Some(own.uuid.as_str()), "{who}");
@@ -110,4 +120,59 @@ fn podman_with_crun() {
         .views()
         .into_iter()
         .for_each(|view| podman_story(Runtime::Crun, view));
+}
+
+/// A root filesystem that means harm: where our nodes go it has a link out of the container, a link to a folder
+/// outside, a file, and a node of another device. The container gets its nodes all the same, and nothing outside is
+/// touched.
+#[test]
+fn a_hostile_root_filesystem() {
+    for (runtime, view) in everywhere() {
+        let machine = Machine::named("one-gpu");
+        let who = format!("{runtime} {view}");
+        let own = device(&machine, "2g.20gb");
+        let outside = Scratch::new("outside");
+        let precious = outside.file("precious", "as it was");
+        let root = rootfs::own();
+        let dev = root.join("dev");
+        let up = "../".repeat(12);
+        symlink(format!("{up}{}", precious.display()), dev.join("nvidia-uvm")).expect("a link");
+        symlink(outside.path(), dev.join("nvidia-caps")).expect("a link");
+        std::fs::write(dev.join("nvidiactl"), "a file").expect("a file");
+        make_node(&dev.join("nvidia0"), 1, 3);
+        let bundle = bundle(&machine, "2g.20gb")
+            .rootfs(root.path())
+            .script(&machine.probe(&own).script());
+        let bundle = bundle.with(|config| {
+            let mounts = config["mounts"].as_array_mut().expect("mounts");
+            mounts.retain(|mount| mount["destination"] != "/dev");
+        });
+        let seen = Seen::read(&Engine::new(runtime, view).run(&bundle.write()).ok().stdout);
+        machine.assert_isolated(&seen, &own, true, &who);
+        assert_eq!(
+            std::fs::read_to_string(&precious).expect("the file outside"),
+            "as it was",
+            "{who}"
+        );
+        assert_eq!(
+            std::fs::read_dir(outside.path())
+                .expect("the folder outside")
+                .count(),
+            1,
+            "{who}"
+        );
+        machine.assert_free(&who);
+    }
+}
+
+fn make_node(path: &Path, major: u32, minor: u32) {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    mknodat(
+        CWD,
+        path,
+        FileType::CharacterDevice,
+        Mode::from(0o666),
+        makedev(major, minor),
+    )
+    .expect("mknod");
 }

@@ -69,6 +69,7 @@ impl Bundle {
         self
     }
 
+    /// A variable of the image's.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         push(
             &mut self.config["process"]["env"],

@@ -2,7 +2,7 @@
 //! becomes of it when somebody is killed there.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::process::until;
 use super::scratch::Scratch;
@@ -34,6 +34,12 @@ impl Gate {
         self.0.join("gate")
     }
 
+    /// A hooks folder that puts the gate, as a hook of this stage, before every Podman container with the
+    /// annotation `gate`.
+    pub fn hooks(&self, stage: &str) -> Scratch {
+        hooks(stage, &self.program())
+    }
+
     /// Waits until somebody stands before the gate.
     #[track_caller]
     pub fn await_reached(&self) {
@@ -43,6 +49,19 @@ impl Gate {
     pub fn open(&self) {
         let _ = fs::remove_file(self.0.join("closed"));
     }
+}
+
+/// A hooks folder with one hook of this stage, for every Podman container with the annotation `gate`.
+pub fn hooks(stage: &str, program: &Path) -> Scratch {
+    let folder = Scratch::new("hooks");
+    let hook = serde_json::json!({
+        "version": "1.0.0",
+        "hook": {"path": program, "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
+        "when": {"annotations": {"^gate$": "."}},
+        "stages": [stage],
+    });
+    folder.file("hook.json", &hook.to_string());
+    folder
 }
 
 impl Drop for Gate {

@@ -65,12 +65,22 @@ impl Machine {
         Self { folder, node }
     }
 
-    /// Another line for the end of config.toml, such as `[lease]\npending = "1s"`.
-    pub fn configure(&self, text: &str) {
+    /// A line of config.toml: `key` with its table, such as `lease.pending`, and its value as TOML has it.
+    pub fn configure(&self, key: &str, value: &str) {
         let path = self.config();
         let config = fs::read_to_string(&path).expect("config.toml");
-        // Top-level keys stand before the first table.
-        fs::write(&path, format!("{text}\n{config}")).expect("config.toml");
+        let config = match key.split_once('.') {
+            None => format!("{key} = {value}\n{config}"),
+            Some((table, key)) => {
+                let header = format!("[{table}]\n");
+                let line = format!("{key} = {value}\n");
+                match config.contains(&header) {
+                    true => config.replace(&header, &(header.clone() + &line)),
+                    false => config + &header + &line,
+                }
+            }
+        };
+        fs::write(&path, config).expect("config.toml");
     }
 
     /// `oci-mig-hook SUBCOMMAND --config ...`
@@ -219,15 +229,6 @@ impl Machine {
             .chain(more.iter().copied())
             .collect();
         Podman::new(runtime, view, &folders)
-    }
-
-    /// The device of this UUID.
-    #[track_caller]
-    pub fn device(&self, uuid: &str) -> Device {
-        let mut devices = self.devices().expect("the node's devices").into_iter();
-        devices
-            .find(|device| device.uuid == uuid)
-            .unwrap_or_else(|| panic!("no device {uuid}"))
     }
 
     fn number(&self, name: &str) -> u32 {

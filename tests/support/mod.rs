@@ -4,8 +4,6 @@
 //! Everything a test makes lies below one folder and one control group of this process, and a process that
 //! outlives ours takes both away however the tests end.
 
-#![allow(dead_code, reason = "each story uses a part of this")]
-
 pub mod bundle;
 pub mod cgroups;
 pub mod gate;

@@ -1,7 +1,7 @@
 //! Podman, with a store, a state and a configuration of the test's own.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use super::bundle::FIRST_ID;
@@ -146,11 +146,6 @@ impl Podman {
              [engine]\nevents_logger = \"file\"\nlock_type = \"file\"\nhooks_dir = {hooks:?}\n"
         );
         self.folder.file("containers.conf", &text);
-    }
-
-    /// The folder with everything of this Podman's.
-    pub fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
     }
 }
 

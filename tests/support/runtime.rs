@@ -91,10 +91,6 @@ impl Engine {
         }
     }
 
-    pub fn state_root(&self) -> &Path {
-        self.root.path()
-    }
-
     /// The runtime with its state root, to be given a subcommand. It runs where the bundle is.
     pub fn command(&self, folder: &Path) -> Command {
         let mut words = self.prefix.iter().cloned().chain([self.runtime.program()]);
