@@ -39,12 +39,16 @@ struct Place<G> {
 }
 
 impl Permission {
-    /// Looks at the groups of process `pid`. `others` are the groups of processes that share none with a container
-    /// that has its own: the hook, the engine.
-    pub fn of(pid: i32, others: &[Vec<CgroupPath>]) -> Result<Permission, Failure> {
+    /// Looks at the groups of process `pid`.
+    pub fn of(pid: i32) -> Result<Permission, Failure> {
         let failed = |why: String| Failure::host("can't tell what the container may do with devices", why);
         let groups = cgroup::of_process(pid)
             .map_err(|error| failed(format!("read of /proc/{pid}/cgroup: {error}")))?;
+        let others = cgroup::bystanders().map_err(|error| {
+            failed(format!(
+                "can't compare its cgroup with this program's and the engine's: {error}"
+            ))
+        })?;
         let mounts = Mounts::read().map_err(|error| failed(format!("read of mountinfo: {error}")))?;
         let find = |wanted: fn(&CgroupPath) -> bool| {
             let group = groups.iter().find(|group| wanted(group))?;
@@ -52,9 +56,9 @@ impl Permission {
         };
         // A hierarchy that isn't mounted here was out of the runtime's reach too: it made no rules there.
         let v1 = find(|group| group.has_controller("devices"));
-        let v1 = v1.map(|(group, directory)| Place::new(directory, group, others));
+        let v1 = v1.map(|(group, directory)| Place::new(directory, group, &others));
         let v2 = match find(CgroupPath::is_v2) {
-            Some((group, directory)) => Group::open(&directory)?.map(|open| Place::new(open, group, others)),
+            Some((group, directory)) => Group::open(&directory)?.map(|open| Place::new(open, group, &others)),
             None => None,
         };
         if v1.is_none() && v2.is_none() {

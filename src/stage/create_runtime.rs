@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use super::{Options, config, forged, host, refuse_rootless, refuse_unless_isolated, rules, undo};
-use crate::cgroup;
 use crate::config::Config;
 use crate::confirm::{self, Claim};
 use crate::edits::device;
@@ -99,9 +98,6 @@ fn live_container(
     Ok(LiveContainer {
         pid: container.process.pid,
         rootfs,
-        outsiders: cgroup::of_process(nix::unistd::getppid().as_raw())
-            .into_iter()
-            .collect(),
         may_have_everything: config.allow_privileged,
     })
 }

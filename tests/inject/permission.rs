@@ -51,7 +51,6 @@ impl Ungrouped {
         LiveContainer {
             pid: self.0.id() as i32,
             rootfs: rootfs::shared().to_owned(),
-            outsiders: Vec::new(),
             may_have_everything: false,
         }
     }
