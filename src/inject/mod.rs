@@ -20,7 +20,6 @@ mod rootfs;
 
 use std::path::PathBuf;
 
-use crate::cgroup::{self, CgroupPath};
 use crate::edits::ContainerEdits;
 use crate::failure::Failure;
 use bind::Tree;
@@ -36,9 +35,6 @@ pub struct LiveContainer {
     pub pid: i32,
     /// Its root filesystem: absolute, as the runtime sees it (`root.path` of config.json, below the bundle).
     pub rootfs: PathBuf,
-    /// The groups of processes that must not be in the container's own, as [`cgroup::of_process`] gives them: the
-    /// engine's. The calling process's count without being named.
-    pub outsiders: Vec<Vec<CgroupPath>>,
     /// Whether a container that every device is open to is given its nodes all the same (`allow_privileged`).
     pub may_have_everything: bool,
 }
@@ -54,7 +50,7 @@ pub enum DeviceAccess {
 
 /// What process `pid` may do with devices. Changes nothing: to be asked before anything is reserved.
 pub fn device_access(pid: i32) -> Result<DeviceAccess, Failure> {
-    let permission = Permission::of(pid, &[])?;
+    let permission = Permission::of(pid)?;
     Ok(if permission.is_everything() {
         DeviceAccess::Everything
     } else {
@@ -68,7 +64,7 @@ pub fn device_access(pid: i32) -> Result<DeviceAccess, Failure> {
 /// destroys. Environment and hooks are not looked at: they belong into a spec.
 pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Failure> {
     let init = Init::open(container.pid)?;
-    let permission = Permission::of(init.pid(), &outsiders(container)?)?;
+    let permission = Permission::of(init.pid())?;
     if permission.is_everything() && !container.may_have_everything {
         return Err(
             Failure::refused("the container can't be isolated", "every device is open to it")
@@ -107,15 +103,4 @@ fn trees(init: &Init, edits: &ContainerEdits) -> Result<Vec<Tree>, Failure> {
     } else {
         Ok(Vec::new())
     }
-}
-
-fn outsiders(container: &LiveContainer) -> Result<Vec<Vec<CgroupPath>>, Failure> {
-    let pid = std::process::id();
-    let own = cgroup::of_process(pid as i32).map_err(|error| {
-        Failure::host(
-            "can't tell whether the container has a cgroup of its own",
-            format!("read of /proc/{pid}/cgroup: {error}"),
-        )
-    })?;
-    Ok(container.outsiders.iter().cloned().chain([own]).collect())
 }

@@ -5,7 +5,6 @@ use super::{
     Options, config, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver,
     undo,
 };
-use crate::cgroup;
 use crate::config::Config;
 use crate::confirm::{self, Claim};
 use crate::edits::device;
@@ -116,9 +115,6 @@ fn live_container(config: &Config, state: &State, spec: Spec<'_>) -> Result<Live
     Ok(LiveContainer {
         pid: pid(state)?,
         rootfs,
-        outsiders: cgroup::of_process(nix::unistd::getppid().as_raw())
-            .into_iter()
-            .collect(),
         may_have_everything: config.allow_privileged,
     })
 }

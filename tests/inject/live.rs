@@ -154,7 +154,6 @@ fn live(state: &str, bundle: &Bundle) -> LiveContainer {
     LiveContainer {
         pid: state["pid"].as_i64().expect("a pid") as i32,
         rootfs: bundle.folder().join(rootfs),
-        outsiders: Vec::new(),
         may_have_everything: false,
     }
 }

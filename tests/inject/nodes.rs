@@ -206,7 +206,6 @@ fn a_container_that_has_ended_is_a_clear_error() {
     let container = inject::LiveContainer {
         pid,
         rootfs: rootfs::shared().to_owned(),
-        outsiders: Vec::new(),
         may_have_everything: true,
     };
     let zombie = inject::into(&container, &edits).unwrap_err().to_string();

@@ -8,7 +8,7 @@ use oci_mig_hook::failure::Exit;
 use oci_mig_hook::inject::{self, DeviceAccess, LiveContainer};
 use oci_mig_hook::mig::Access;
 
-use crate::live::{Devices, at_create_runtime, inside};
+use crate::live::{Devices, Story, at_create_runtime, inside};
 use crate::support::bundle::Bundle;
 use crate::support::cgroups::View;
 use crate::support::probe::{Answer, Probe, Seen};
@@ -51,7 +51,6 @@ impl Ungrouped {
         LiveContainer {
             pid: self.0.id() as i32,
             rootfs: rootfs::shared().to_owned(),
-            outsiders: Vec::new(),
             may_have_everything: false,
         }
     }
@@ -86,22 +85,74 @@ fn a_container_without_a_group_of_its_own_is_refused_and_nothing_changes() {
 }
 
 #[test]
-fn a_group_that_an_outsider_shares_is_never_changed() {
+fn a_group_that_another_process_is_in_is_never_changed() {
     for (runtime, view) in everywhere() {
         let (who, edits) = (format!("{runtime} {view}"), devices().edits());
         let story = at_create_runtime(&Engine::new(runtime, view), Bundle::new(), |container| {
-            let groups = cgroup::of_process(container.pid).expect("its groups");
             let before = rules(view, container.pid);
-            let shared = LiveContainer {
-                outsiders: vec![groups],
-                ..container.clone()
-            };
-            let done = inject::into(&shared, &edits);
+            let guest = Guest::in_the_group_of(container.pid);
+            let done = inject::into(container, &edits);
+            assert_eq!(rules(view, container.pid), before, "{who}");
+            drop(guest);
+            done
+        });
+        shared(story, &who);
+    }
+}
+
+/// One `cgroupsPath`, as two runs of one bundle have it: the second's device would be the first's too.
+#[test]
+fn the_second_container_of_a_group_is_refused() {
+    for (runtime, view) in everywhere() {
+        let (who, edits) = (format!("{runtime} {view}"), devices().edits());
+        let first = Bundle::new().args(["sleep", "60"]).write();
+        let group = first.config["linux"]["cgroupsPath"].clone();
+        let engine = Engine::new(runtime, view);
+        let mut running = engine.container(&first);
+        running.create().ok();
+        running.start().ok();
+        let second = Bundle::new().with(|config| config["linux"]["cgroupsPath"] = group);
+        // What becomes of the first is the runtime's doing: runc ends all that is in the group of a failed container.
+        let story = at_create_runtime(&engine, second, |container| {
+            let before = rules(view, container.pid);
+            let done = inject::into(container, &edits);
             assert_eq!(rules(view, container.pid), before, "{who}");
             done
         });
-        let why = story.refused();
-        assert!(why.contains("not the container's own"), "{who}: {why}");
+        shared(story, &who);
+    }
+}
+
+#[track_caller]
+fn shared(story: Story, who: &str) {
+    let exit = story.injected.as_ref().map_err(|failure| failure.exit());
+    assert_eq!(exit, Err(Exit::Refused), "{who}");
+    let why = story.refused();
+    assert!(why.contains("other processes are in its cgroup"), "{who}: {why}");
+    assert!(why.contains("another cgroupsPath"), "{who}: {why}");
+}
+
+/// A process that is no container's, in a container's groups.
+struct Guest(Child);
+
+impl Guest {
+    fn in_the_group_of(pid: i32) -> Self {
+        let guest = Self(Command::new("sleep").arg("60").spawn().expect("sleep"));
+        let mounts = cgroup::Mounts::read().expect("mountinfo");
+        for group in cgroup::of_process(pid).expect("its groups") {
+            let decides = group.is_v2() || group.has_controller("devices");
+            if let (true, Some(directory)) = (decides, mounts.directory(&group)) {
+                fs::write(directory.join("cgroup.procs"), guest.0.id().to_string()).expect("its group");
+            }
+        }
+        guest
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

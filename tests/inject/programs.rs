@@ -152,7 +152,6 @@ fn rules_of_a_group_above_are_not_changed() {
         let container = LiveContainer {
             pid,
             rootfs: image.path().to_owned(),
-            outsiders: Vec::new(),
             may_have_everything: false,
         };
         let why = inject::into(&container, &edits).unwrap_err().to_string();
