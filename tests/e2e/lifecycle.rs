@@ -109,7 +109,9 @@ fn delete_force_of_a_running_container() {
         container.create().ok();
         container.start().ok();
         container.delete(true).ok();
-        place.machine.assert_free(&place.who);
+        // crun calls poststop while the process that it has just killed may still be ending. A living holder keeps its
+        // lease; whoever asks next finds it gone.
+        place.the_next_one_gets_it();
     });
 }
 
