@@ -76,6 +76,13 @@ pub fn is_own(container: &CgroupPath, others: &[Vec<CgroupPath>]) -> bool {
     below_root && !others.iter().flatten().any(|other| container.holds(other))
 }
 
+/// Where this program and its parent, the engine or runtime that called it, run themselves: those who must not be in
+/// a group that is taken for a container's own.
+pub fn bystanders() -> io::Result<[Vec<CgroupPath>; 2]> {
+    let own = of_process(nix::unistd::getpid().as_raw())?;
+    Ok([own, of_process(nix::unistd::getppid().as_raw())?])
+}
+
 /// The path below a hierarchy's mount that `linux.cgroupsPath` means, in either of its forms: cgroupfs's `/a/b`, or
 /// systemd's `slice:prefix:name`. `None` for a relative path, which means something else to each runtime.
 fn spec_path(cgroups_path: &str) -> Option<String> {

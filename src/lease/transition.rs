@@ -61,15 +61,6 @@ pub fn reconcile(state: LeaseState, evidence: Evidence) -> Fate {
     }
 }
 
-/// Whether [`reconcile`] comes to the same whatever is in the container's cgroup.
-pub fn is_settled(state: LeaseState, evidence: Evidence) -> bool {
-    match state {
-        _ if !evidence.this_boot => true,
-        LeaseState::Pending => !is_abandoned(evidence),
-        LeaseState::Held | LeaseState::Releasing => evidence.process == ProcessState::Alive,
-    }
-}
-
 /// What becomes of a lease when its container's end is announced by the lease's own name. What still runs, or may,
 /// keeps the devices out of use; the next reservation looks again.
 pub fn announced_end(state: LeaseState, evidence: Evidence) -> Fate {
@@ -87,15 +78,12 @@ pub fn announced_end(state: LeaseState, evidence: Evidence) -> Fate {
 
 /// Safe to take back once its maker is gone or late, because confirm fails a container whose lease is gone.
 fn pending(evidence: Evidence) -> Fate {
-    match (is_abandoned(evidence), evidence.cgroup) {
+    let abandoned = evidence.process == ProcessState::Gone || evidence.overdue;
+    match (abandoned, evidence.cgroup) {
         (false, _) => Fate::Keep,
         (true, CgroupState::Empty | CgroupState::None) => Fate::Remove,
         (true, CgroupState::Populated | CgroupState::Unknown) => Fate::Keep,
     }
-}
-
-fn is_abandoned(evidence: Evidence) -> bool {
-    evidence.process == ProcessState::Gone || evidence.overdue
 }
 
 fn held(state: LeaseState, evidence: Evidence) -> Fate {
@@ -213,39 +201,6 @@ mod tests {
             ..gone
         };
         assert_eq!(reconcile(LeaseState::Pending, running), Fate::Keep);
-    }
-
-    #[test]
-    fn what_is_settled_does_not_hang_on_the_cgroup() {
-        let cgroups = [
-            CgroupState::Populated,
-            CgroupState::Empty,
-            CgroupState::Unknown,
-            CgroupState::None,
-        ];
-        let mut settled = 0;
-        for state in [LeaseState::Pending, LeaseState::Held, LeaseState::Releasing] {
-            for process in [ProcessState::Alive, ProcessState::Gone, ProcessState::Unknown] {
-                for (this_boot, overdue) in [(true, true), (true, false), (false, true), (false, false)] {
-                    let evidence = |cgroup| Evidence {
-                        this_boot,
-                        process,
-                        cgroup,
-                        overdue,
-                    };
-                    if is_settled(state, evidence(CgroupState::Unknown)) {
-                        settled += 1;
-                        let fates = cgroups.map(|cgroup| reconcile(state, evidence(cgroup)));
-                        assert!(
-                            fates.iter().all(|fate| *fate == fates[0]),
-                            "{state} {process:?} {fates:?}"
-                        );
-                    }
-                }
-            }
-        }
-        // Every lease of another boot, living holders, and what waits in time for a container.
-        assert_eq!(settled, 18 + 4 + 2);
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::request::{GpuConstraint, Request, keys};
 
 const STATUS: &str = "see 'oci-mig-hook status'";
 
+/// Why it was left out says what would bring it back.
+const SEE_TO_LEFT_OUT: &str = "see to what was left out";
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         match refusal {
@@ -34,18 +37,24 @@ impl From<Refusal> for Failure {
                 exist,
                 offered,
                 nearest,
-            } => no_such_profile((wanted, gpu.as_ref()), &exist, &offered, nearest),
+                left_out,
+            } => no_such_profile((wanted, gpu.as_ref()), (&exist, &offered), nearest, &left_out),
             Refusal::NothingLargeEnough {
                 request,
                 nearest,
                 creatable,
-            } => nothing_large_enough(&request, nearest, &creatable),
+                left_out,
+            } => nothing_large_enough(&request, nearest, &creatable, &left_out),
             Refusal::NoSuchDevice {
                 device,
                 exist,
                 left_out,
             } => no_such_device(&device, exist, &left_out),
-            Refusal::TooFew { request, exist } => too_few(&request, exist),
+            Refusal::TooFew {
+                request,
+                exist,
+                left_out,
+            } => too_few(&request, exist, &left_out),
             Refusal::Held {
                 request,
                 exist,
@@ -78,8 +87,12 @@ fn over(limit: &Limit) -> Failure {
 }
 
 fn no_gpu(left_out: &[LeftOut]) -> Failure {
-    Failure::refused("no usable GPU", reasons(["none answers".to_owned()], left_out))
-        .remedy("'nvidia-smi -L' must list one first")
+    let none = left_out.is_empty().then(|| "the driver knows none".to_owned());
+    let failure = Failure::refused("no usable GPU", reasons(none, left_out));
+    failure.remedy(match left_out.is_empty() {
+        true => "'nvidia-smi -L' must list one first",
+        false => SEE_TO_LEFT_OUT,
+    })
 }
 
 fn mig_off(disabled: &[u32], unsupported: &[u32], left_out: &[LeftOut]) -> Failure {
@@ -93,31 +106,34 @@ fn mig_off(disabled: &[u32], unsupported: &[u32], left_out: &[LeftOut]) -> Failu
         Some(gpu) => failure.remedy(format!(
             "turn it on with 'nvidia-smi -i {gpu} -mig 1' and create instances"
         )),
+        None if !left_out.is_empty() => failure.remedy(SEE_TO_LEFT_OUT),
         None => failure.remedy("run this container on a node with a MIG-capable GPU"),
     }
 }
 
 fn no_such_profile(
     (wanted, gpu): (Profile, Option<&GpuConstraint>),
-    exist: &[(Profile, usize)],
-    offered: &[Profile],
+    (exist, offered): (&[(Profile, usize)], &[Profile]),
     nearest: Option<Profile>,
+    left_out: &[LeftOut],
 ) -> Failure {
     let counts: Vec<String> = exist
         .iter()
         .map(|(profile, count)| format!("{count} x {profile}"))
         .collect();
     let there = match counts.is_empty() {
-        true => "no MIG device exists".to_owned(),
+        true => no_device(left_out).to_owned(),
         false => format!("there are {}", list(&counts)),
     };
     let creatable = fit::same_by_name(wanted, offered);
     let offered = (!offered.is_empty()).then(|| format!("not created are {}", list(offered)));
     let nearest = nearest.filter(|_| creatable.is_none());
     let nearest = nearest.map(|it| format!("nearest is {it} ({})", difference(wanted, it)));
-    let why: Vec<String> = [Some(there), offered, nearest].into_iter().flatten().collect();
-    let failure = Failure::refused(format!("no {wanted} {}", place(gpu)), why.join("; "));
+    let why = [Some(there), offered, nearest].into_iter().flatten();
+    let failure = Failure::refused(format!("no {wanted} {}", place(gpu)), reasons(why, left_out));
     match creatable {
+        // What was left out may well be one already.
+        _ if exist.is_empty() && !left_out.is_empty() => failure.remedy(SEE_TO_LEFT_OUT),
         Some(it) => failure.remedy(format!(
             "create one with 'nvidia-smi mig -cgi {it} -C', or ask for another"
         )),
@@ -126,7 +142,20 @@ fn no_such_profile(
     }
 }
 
-fn nothing_large_enough(request: &Request, nearest: Option<Shortfall>, creatable: &[Profile]) -> Failure {
+/// That there is none to choose from.
+fn no_device(left_out: &[LeftOut]) -> &'static str {
+    match left_out.is_empty() {
+        true => "no MIG device exists",
+        false => "no MIG device can be used",
+    }
+}
+
+fn nothing_large_enough(
+    request: &Request,
+    nearest: Option<Shortfall>,
+    creatable: &[Profile],
+    left_out: &[LeftOut],
+) -> Failure {
     let there = match nearest {
         Some(it) => format!(
             "nearest is {} ({} MiB), too small by {}",
@@ -134,18 +163,18 @@ fn nothing_large_enough(request: &Request, nearest: Option<Shortfall>, creatable
             it.memory_mib,
             lack(it)
         ),
-        None => "no MIG device exists".to_owned(),
+        None => no_device(left_out).to_owned(),
     };
-    let what = format!("no {}", noun(request));
+    let would_do =
+        (!creatable.is_empty()).then(|| format!("{} would do and are not created", list(creatable)));
+    let why = reasons([there].into_iter().chain(would_do), left_out);
+    let failure = Failure::refused(format!("no {}", noun(request)), why);
     match creatable.first() {
-        Some(first) => Failure::refused(
-            what,
-            format!("{there}; {} would do and are not created", list(creatable)),
-        )
-        .remedy(format!(
+        _ if nearest.is_none() && !left_out.is_empty() => failure.remedy(SEE_TO_LEFT_OUT),
+        Some(first) => failure.remedy(format!(
             "ask for less, or create one with 'nvidia-smi mig -cgi {first} -C'"
         )),
-        None => Failure::refused(what, there).remedy("ask for less"),
+        None => failure.remedy("ask for less"),
     }
 }
 
@@ -158,8 +187,11 @@ fn no_such_device(device: &MigUuid, exist: usize, left_out: &[LeftOut]) -> Failu
     Failure::refused(format!("no {device}"), reasons([others], left_out)).remedy(STATUS)
 }
 
-fn too_few(request: &Request, exist: usize) -> Failure {
-    let why = format!("{} asked for, {exist} exist", request.count());
+fn too_few(request: &Request, exist: usize, left_out: &[LeftOut]) -> Failure {
+    let why = reasons(
+        [format!("{} asked for, {exist} exist", request.count())],
+        left_out,
+    );
     Failure::refused(format!("not enough {}", noun(request)), why).remedy(format!("ask for at most {exist}"))
 }
 
