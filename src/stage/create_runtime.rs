@@ -1,8 +1,6 @@
 //! createRuntime (and prestart, its older name): the container exists, its process hasn't started. One that was
 //! served before is confirmed; one that wasn't is served now, as far as a live container can be.
 
-use std::path::Path;
-
 use super::{Options, config, forged, host, refuse_rootless, refuse_unless_isolated, rules, undo};
 use crate::config::Config;
 use crate::confirm::{self, Claim};
@@ -64,12 +62,13 @@ fn someone_else_confirms(ledger: &Ledger, state: &State, id: &LeaseId) -> Result
 fn serve(state: &State, request: &Request, options: &Options) -> Result<(), Failure> {
     let config = config(options)?;
     refuse_rootless()?;
+    let document = oci::read_config(&state.bundle)?;
+    // Before its process is named, or anything else is done with its number: that could be another's by then.
+    let live = live_container(&config, state, Spec(&document))?;
     let here = Here::look()?;
     let container = living_container(&here, state)?;
-    let document = oci::read_config(&state.bundle)?;
     refuse_unless_isolated(&config, oci::not_isolated(Spec(&document)))?;
-    let live = live_container(&config, &container, Spec(&document), &state.bundle)?;
-    if inject::device_access(live.pid)? == DeviceAccess::Everything {
+    if live.device_access()? == DeviceAccess::Everything {
         refuse_unless_isolated(&config, Some("its cgroup allows every device".to_owned()))?;
     }
     let ledger = Ledger::open(&config.ledger_dir)?;
@@ -82,40 +81,34 @@ fn serve(state: &State, request: &Request, options: &Options) -> Result<(), Fail
     inject::into(&live, &device::for_devices(devices)).map_err(|failure| undo(&ledger, &lease, failure))
 }
 
-fn live_container(
-    config: &Config,
-    container: &Container,
-    spec: Spec<'_>,
-    bundle: &Path,
-) -> Result<LiveContainer, Failure> {
-    let rootfs = spec.rootfs(bundle).ok_or_else(|| {
+fn live_container(config: &Config, state: &State, spec: Spec<'_>) -> Result<LiveContainer, Failure> {
+    let rootfs = spec.rootfs(&state.bundle).ok_or_else(|| {
         Failure::host(
             "config.json names no root file system",
-            bundle.join("config.json").display(),
+            state.bundle.join("config.json").display(),
         )
         .remedy("look at the engine that wrote it")
     })?;
-    Ok(LiveContainer {
-        pid: container.process.pid,
-        rootfs,
-        may_have_everything: config.allow_privileged,
-    })
+    LiveContainer::open(pid(state)?, rootfs, config.allow_privileged)
 }
 
 fn living_container(here: &Here, state: &State) -> Result<Container, Failure> {
-    let pid = state.pid.ok_or_else(|| {
+    let pid = pid(state)?;
+    Ok(Container {
+        id: state.id.clone(),
+        bundle: Some(state.bundle.clone()),
+        process: here.name_process(pid)?,
+        cgroups: liveness::own_cgroups(pid)?,
+        cgroup_namespace: here.cgroup_namespace,
+    })
+}
+
+fn pid(state: &State) -> Result<i32, Failure> {
+    state.pid.ok_or_else(|| {
         Failure::host(
             "the container's state names no process",
             "createRuntime runs while there is one",
         )
         .remedy("look at the hook's stage in the engine's configuration")
-    })?;
-    let process = here.name_process(pid)?;
-    Ok(Container {
-        id: state.id.clone(),
-        bundle: Some(state.bundle.clone()),
-        process,
-        cgroups: liveness::own_cgroups(pid)?,
-        cgroup_namespace: here.cgroup_namespace,
     })
 }
