@@ -38,6 +38,10 @@ pub struct LiveContainer {
     may_have_everything: bool,
 }
 
+/// The remedy that does without live injection.
+const BEFORE_CREATE: &str =
+    "give the device before the container is created: Podman's precreate or oci-mig-runtime";
+
 /// What control groups leave of the devices to a live container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceAccess {
@@ -98,8 +102,9 @@ pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Fai
     let permission = Permission::of(init.pid())?;
     if permission.is_everything() && !container.may_have_everything {
         return Err(
-            Failure::refused("the container can't be isolated", "every device is open to it")
-                .remedy("don't run it privileged or without a control group, or set allow_privileged = true"),
+            Failure::refused("this container can't be isolated", "every device is open to it").remedy(
+                "run it without those rights, or set allow_privileged = true to trust every such container",
+            ),
         );
     }
     let may_change = match permission.check() {
