@@ -2,7 +2,7 @@
 
 use super::fit::{self, Shortfall};
 use super::phrases::{by_gpu, difference, lack, list, names, noun, place, reasons};
-use super::refusal::{Holder, Limit, Refusal};
+use super::refusal::{HeldBy, Limit, Refusal};
 use crate::failure::Failure;
 use crate::mig::{LeftOut, MigUuid, Profile};
 use crate::request::{GpuConstraint, Request, keys};
@@ -51,10 +51,6 @@ impl From<Refusal> for Failure {
                 exist,
                 holders,
             } => held(&request, exist, &holders),
-            Refusal::CannotIsolate { reason } => {
-                Failure::refused("this container can't be kept to its own MIG device", reason)
-                    .remedy("run it without that, or set allow_privileged = true in the configuration")
-            }
         }
     }
 }
@@ -163,7 +159,7 @@ fn too_few(request: &Request, exist: usize) -> Failure {
     Failure::refused(format!("not enough {}", noun(request)), why).remedy(format!("ask for at most {exist}"))
 }
 
-fn held(request: &Request, exist: usize, holders: &[Holder]) -> Failure {
+fn held(request: &Request, exist: usize, holders: &[HeldBy]) -> Failure {
     let (taken, by) = (holders.len(), by_gpu(holders));
     if taken == exist {
         let why = format!("{taken} of {exist} held ({by})");
