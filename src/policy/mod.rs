@@ -98,6 +98,7 @@ pub fn choose<'a>(
         return Err(Refusal::TooFew {
             request: Box::new(request.clone()),
             exist,
+            left_out: refusal::left_out(node),
         });
     }
     let taken = allowed
@@ -109,6 +110,7 @@ pub fn choose<'a>(
             request: Box::new(request.clone()),
             exist,
             holders: taken,
+            left_out: refusal::left_out(node),
         });
     }
     Ok(rank::pick(request, &allowed, held))
@@ -169,11 +171,12 @@ fn serving<'a>(request: &Request, node: &Inventory, gpus: &[&'a Gpu]) -> Result<
         return Ok(serving);
     }
     Err(match request.want() {
-        Want::Profile(profile) => refusal::no_such_profile(request, *profile, gpus),
+        Want::Profile(profile) => refusal::no_such_profile(request, *profile, gpus, refusal::left_out(node)),
         Want::AtLeast { memory, compute } => Refusal::NothingLargeEnough {
             request: Box::new(request.clone()),
             nearest: fit::nearest_size(*memory, *compute, gpus),
             creatable: refusal::creatable(*memory, *compute, gpus),
+            left_out: refusal::left_out(node),
         },
         Want::Device(device) => Refusal::NoSuchDevice {
             device: device.clone(),

@@ -47,6 +47,8 @@ pub enum Refusal {
         offered: Vec<Profile>,
         /// The existing one most like what was asked; where none exists, the offered one.
         nearest: Option<Profile>,
+        /// What can't be seen, which might do.
+        left_out: Vec<LeftOut>,
     },
     /// Every device is too small.
     NothingLargeEnough {
@@ -56,6 +58,8 @@ pub enum Refusal {
         nearest: Option<Shortfall>,
         /// Which profiles would be large enough, and are offered by a GPU and have no device.
         creatable: Vec<Profile>,
+        /// What can't be seen, which might do.
+        left_out: Vec<LeftOut>,
     },
     /// There is no device of that UUID.
     NoSuchDevice {
@@ -72,6 +76,8 @@ pub enum Refusal {
         request: Box<Request>,
         /// How many would do, held or free.
         exist: usize,
+        /// What can't be seen, which might do.
+        left_out: Vec<LeftOut>,
     },
     /// Too many of those that would do are held.
     Held {
@@ -81,6 +87,8 @@ pub enum Refusal {
         exist: usize,
         /// Who has those that are held.
         holders: Vec<HeldBy>,
+        /// What can't be seen, which might do.
+        left_out: Vec<LeftOut>,
     },
 }
 
@@ -150,7 +158,12 @@ pub(super) fn left_out(node: &Inventory) -> Vec<LeftOut> {
 }
 
 /// The refusal of a profile that no device on `gpus` has.
-pub(super) fn no_such_profile(request: &Request, wanted: Profile, gpus: &[&Gpu]) -> Refusal {
+pub(super) fn no_such_profile(
+    request: &Request,
+    wanted: Profile,
+    gpus: &[&Gpu],
+    left_out: Vec<LeftOut>,
+) -> Refusal {
     let exist = existing(gpus);
     let offered = offered(gpus);
     let there: Vec<Profile> = exist.iter().map(|(profile, _)| *profile).collect();
@@ -161,6 +174,7 @@ pub(super) fn no_such_profile(request: &Request, wanted: Profile, gpus: &[&Gpu])
         nearest: nearest.or_else(|| fit::nearest_profile(wanted, &offered)),
         exist,
         offered,
+        left_out,
     }
 }
 

@@ -34,23 +34,30 @@ impl From<Refusal> for Failure {
                 exist,
                 offered,
                 nearest,
-            } => no_such_profile((wanted, gpu.as_ref()), &exist, &offered, nearest),
+                left_out,
+            } => no_such_profile((wanted, gpu.as_ref()), &exist, (&offered, nearest), &left_out),
             Refusal::NothingLargeEnough {
                 request,
                 nearest,
                 creatable,
-            } => nothing_large_enough(&request, nearest, &creatable),
+                left_out,
+            } => nothing_large_enough(&request, nearest, &creatable, &left_out),
             Refusal::NoSuchDevice {
                 device,
                 exist,
                 left_out,
             } => no_such_device(&device, exist, &left_out),
-            Refusal::TooFew { request, exist } => too_few(&request, exist),
+            Refusal::TooFew {
+                request,
+                exist,
+                left_out,
+            } => too_few(&request, exist, &left_out),
             Refusal::Held {
                 request,
                 exist,
                 holders,
-            } => held(&request, exist, &holders),
+                left_out,
+            } => held(&request, exist, &holders, &left_out),
         }
     }
 }
@@ -96,8 +103,8 @@ fn mig_off(disabled: &[u32], unsupported: &[u32], left_out: &[LeftOut]) -> Failu
 fn no_such_profile(
     (wanted, gpu): (Profile, Option<&GpuConstraint>),
     exist: &[(Profile, usize)],
-    offered: &[Profile],
-    nearest: Option<Profile>,
+    (offered, nearest): (&[Profile], Option<Profile>),
+    left_out: &[LeftOut],
 ) -> Failure {
     let counts: Vec<String> = exist
         .iter()
@@ -109,20 +116,40 @@ fn no_such_profile(
     };
     let creatable = fit::same_by_name(wanted, offered);
     let offered = (!offered.is_empty()).then(|| format!("not created are {}", list(offered)));
-    let nearest = nearest.filter(|_| creatable.is_none());
-    let nearest = nearest.map(|it| format!("nearest is {it} ({})", difference(wanted, it)));
-    let why: Vec<String> = [Some(there), offered, nearest].into_iter().flatten().collect();
-    let failure = Failure::refused(format!("no {wanted} {}", place(gpu)), why.join("; "));
-    match creatable {
-        Some(it) => failure.remedy(format!(
-            "create one with 'nvidia-smi mig -cgi {it} -C', or ask for another"
-        )),
-        None if exist.is_empty() => failure.remedy("create one with nvidia-smi mig"),
-        None => failure.remedy("ask for one of those that there are"),
+    let differs = nearest.filter(|_| creatable.is_none());
+    let differs = differs.map(|it| format!("nearest is {it} ({})", difference(wanted, it)));
+    let why = [Some(there), offered, differs].into_iter().flatten();
+    let remedy = match (creatable, nearest) {
+        (Some(it), _) => format!("{}, or ask for another", create(it)),
+        // Nothing exists, so the nearest is one that a GPU offers: what was asked for can't be created.
+        (None, Some(it)) if exist.is_empty() => {
+            format!("ask for a profile that is offered, and {}", create(it))
+        }
+        (None, None) => "see what can be created with 'nvidia-smi mig -lgip'".to_owned(),
+        (None, Some(_)) => "ask for one of those that there are".to_owned(),
+    };
+    Failure::refused(format!("no {wanted} {}", place(gpu)), reasons(why, left_out))
+        .remedy(remedy + bring_back(left_out))
+}
+
+fn create(profile: Profile) -> String {
+    format!("create one with 'nvidia-smi mig -cgi {profile} -C'")
+}
+
+/// What is left out might have been just what was asked for.
+fn bring_back(left_out: &[LeftOut]) -> &'static str {
+    match left_out {
+        [] => "",
+        _ => ", or bring back what is left out",
     }
 }
 
-fn nothing_large_enough(request: &Request, nearest: Option<Shortfall>, creatable: &[Profile]) -> Failure {
+fn nothing_large_enough(
+    request: &Request,
+    nearest: Option<Shortfall>,
+    creatable: &[Profile],
+    left_out: &[LeftOut],
+) -> Failure {
     let there = match nearest {
         Some(it) => format!(
             "nearest is {} ({} MiB), too small by {}",
@@ -132,17 +159,14 @@ fn nothing_large_enough(request: &Request, nearest: Option<Shortfall>, creatable
         ),
         None => "no MIG device exists".to_owned(),
     };
-    let what = format!("no {}", noun(request));
-    match creatable.first() {
-        Some(first) => Failure::refused(
-            what,
-            format!("{there}; {} would do and are not created", list(creatable)),
-        )
-        .remedy(format!(
-            "ask for less, or create one with 'nvidia-smi mig -cgi {first} -C'"
-        )),
-        None => Failure::refused(what, there).remedy("ask for less"),
-    }
+    let would_do =
+        (!creatable.is_empty()).then(|| format!("{} would do and are not created", list(creatable)));
+    let remedy = match creatable.first() {
+        Some(first) => format!("ask for less, or {}", create(*first)),
+        None => "ask for less".to_owned(),
+    };
+    let why = reasons([Some(there), would_do].into_iter().flatten(), left_out);
+    Failure::refused(format!("no {}", noun(request)), why).remedy(remedy + bring_back(left_out))
 }
 
 fn no_such_device(device: &MigUuid, exist: usize, left_out: &[LeftOut]) -> Failure {
@@ -154,21 +178,27 @@ fn no_such_device(device: &MigUuid, exist: usize, left_out: &[LeftOut]) -> Failu
     Failure::refused(format!("no {device}"), reasons([others], left_out)).remedy(STATUS)
 }
 
-fn too_few(request: &Request, exist: usize) -> Failure {
+fn too_few(request: &Request, exist: usize, left_out: &[LeftOut]) -> Failure {
     let why = format!("{} asked for, {exist} exist", request.count());
-    Failure::refused(format!("not enough {}", noun(request)), why).remedy(format!("ask for at most {exist}"))
+    Failure::refused(format!("not enough {}", noun(request)), reasons([why], left_out))
+        .remedy(format!("ask for at most {exist}{}", bring_back(left_out)))
 }
 
-fn held(request: &Request, exist: usize, holders: &[HeldBy]) -> Failure {
+fn held(request: &Request, exist: usize, holders: &[HeldBy], left_out: &[LeftOut]) -> Failure {
     let (taken, by) = (holders.len(), by_gpu(holders));
     if taken == exist {
         let why = format!("{taken} of {exist} held ({by})");
-        return Failure::refused(format!("no free {}", noun(request)), why).remedy(STATUS);
+        return Failure::refused(format!("no free {}", noun(request)), reasons([why], left_out))
+            .remedy(STATUS);
     }
     let why = format!(
         "{} asked for, {} of {exist} free, {taken} held ({by})",
         request.count(),
         exist - taken
     );
-    Failure::refused(format!("not enough free {}", noun(request)), why).remedy(STATUS)
+    Failure::refused(
+        format!("not enough free {}", noun(request)),
+        reasons([why], left_out),
+    )
+    .remedy(STATUS)
 }
