@@ -41,7 +41,10 @@ struct Place<G> {
 impl Permission {
     /// Looks at the groups of process `pid`.
     pub fn of(pid: i32) -> Result<Permission, Failure> {
-        let failed = |why: String| Failure::host("can't tell what the container may do with devices", why);
+        let failed = |why: String| {
+            Failure::host("can't tell what the container may do with devices", why)
+                .remedy("/proc must be mounted here and the container still alive: start it again")
+        };
         let groups = cgroup::of_process(pid)
             .map_err(|error| failed(format!("read of /proc/{pid}/cgroup: {error}")))?;
         let others = cgroup::bystanders().map_err(|error| {
@@ -63,8 +66,10 @@ impl Permission {
         };
         if v1.is_none() && v2.is_none() {
             return Err(failed(
-                "no cgroup hierarchy that decides about devices is mounted, or the kernel lacks CONFIG_CGROUP_BPF".to_owned(),
-            ));
+                "no cgroup hierarchy that decides about devices is mounted, or the kernel lacks CONFIG_CGROUP_BPF"
+                    .to_owned(),
+            )
+            .remedy("mount cgroup2 at /sys/fs/cgroup, or v1's devices controller below it, where hooks run"));
         }
         let v1_everything = v1
             .as_ref()
@@ -119,7 +124,9 @@ impl Permission {
         match self.mounts.population(&place.path, Some(self.pid)) {
             Population::Empty => Ok(()),
             Population::Populated => Err(place.shared()),
-            Population::Unknown => Err(place.refused("can't tell which processes share it")),
+            Population::Unknown => Err(place.refused("can't tell which processes are in it").remedy(
+                "hooks must see all of /sys/fs/cgroup, and a container's cgroup can't be a threaded one",
+            )),
         }
     }
 

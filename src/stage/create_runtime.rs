@@ -82,13 +82,14 @@ fn someone_else_confirms(ledger: &Ledger, state: &State, id: &LeaseId) -> Result
 fn serve(state: &State, request: Request, options: &Options) -> Result<(), Failure> {
     let config = config(options)?;
     refuse_rootless()?;
-    let here = Here::look()?;
     let document = oci::read_config(&state.bundle)?;
-    let spec = Spec(&document);
-    let live = live_container(&config, state, spec)?;
+    // Before its process is named, or anything else is done with its number: that could be another's by then.
+    let live = live_container(&config, state, Spec(&document))?;
+    let here = Here::look()?;
     let container = living_container(&here, state)?;
+    let spec = Spec(&document);
     refuse_unless_isolated(&config, oci::not_isolated(spec))?;
-    if inject::device_access(live.pid)? == DeviceAccess::Everything {
+    if live.device_access()? == DeviceAccess::Everything {
         refuse_unless_isolated(&config, Some("its cgroup allows every device".to_owned()))?;
     }
     let ledger = Ledger::open(&config.ledger_dir)?;
@@ -112,11 +113,7 @@ fn live_container(config: &Config, state: &State, spec: Spec<'_>) -> Result<Live
         )
         .remedy("look at the engine that wrote it")
     })?;
-    Ok(LiveContainer {
-        pid: pid(state)?,
-        rootfs,
-        may_have_everything: config.allow_privileged,
-    })
+    LiveContainer::open(pid(state)?, rootfs, config.allow_privileged)
 }
 
 fn living_container(here: &Here, state: &State) -> Result<Container, Failure> {

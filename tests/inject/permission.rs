@@ -48,11 +48,8 @@ impl Ungrouped {
     }
 
     fn container(&self) -> LiveContainer {
-        LiveContainer {
-            pid: self.0.id() as i32,
-            rootfs: rootfs::shared().to_owned(),
-            may_have_everything: false,
-        }
+        let pid = self.0.id() as i32;
+        LiveContainer::open(pid, rootfs::shared().to_owned(), false).expect("a container")
     }
 }
 
@@ -89,10 +86,10 @@ fn a_group_that_another_process_is_in_is_never_changed() {
     for (runtime, view) in everywhere() {
         let (who, edits) = (format!("{runtime} {view}"), devices().edits());
         let story = at_create_runtime(&Engine::new(runtime, view), Bundle::new(), |container| {
-            let before = rules(view, container.pid);
-            let guest = Guest::in_the_group_of(container.pid);
+            let before = rules(view, container.pid());
+            let guest = Guest::in_the_group_of(container.pid());
             let done = inject::into(container, &edits);
-            assert_eq!(rules(view, container.pid), before, "{who}");
+            assert_eq!(rules(view, container.pid()), before, "{who}");
             drop(guest);
             done
         });
@@ -114,9 +111,9 @@ fn the_second_container_of_a_group_is_refused() {
         let second = Bundle::new().with(|config| config["linux"]["cgroupsPath"] = group);
         // What becomes of the first is the runtime's doing: runc ends all that is in the group of a failed container.
         let story = at_create_runtime(&engine, second, |container| {
-            let before = rules(view, container.pid);
+            let before = rules(view, container.pid());
             let done = inject::into(container, &edits);
-            assert_eq!(rules(view, container.pid), before, "{who}");
+            assert_eq!(rules(view, container.pid()), before, "{who}");
             done
         });
         shared(story, &who);
@@ -184,17 +181,15 @@ fn a_container_that_has_every_device_is_told_apart() {
             let (who, edits) = (format!("{runtime} {view} {privileged}"), devices().edits());
             let bundle = Bundle::new().script(&Probe::new().writes(NODE).script());
             let bundle = if privileged { bundle.privileged() } else { bundle };
+            let root = crate::live::rootfs(&bundle);
             let story = at_create_runtime(&Engine::new(runtime, view), bundle, |container| {
-                let access = inject::device_access(container.pid)?;
+                let access = container.device_access()?;
                 // A program doesn't say what it allows; the spec does, and is judged before.
-                let told = privileged && has_v1_rules(container.pid);
+                let told = privileged && has_v1_rules(container.pid());
                 assert_eq!(access == DeviceAccess::Everything, told, "{who}");
                 let done = inject::into(container, &edits);
                 assert_eq!(done.is_err(), told, "{who}: {done:?}");
-                let asked_for = LiveContainer {
-                    may_have_everything: true,
-                    ..container.clone()
-                };
+                let asked_for = LiveContainer::open(container.pid(), root.clone(), true)?;
                 inject::into(&asked_for, &edits)
             });
             let seen = Seen::read(&story.ok());
@@ -214,7 +209,8 @@ fn has_v1_rules(pid: i32) -> bool {
 #[test]
 fn no_rules_at_all_is_everything() {
     let process = Ungrouped::start();
-    let pid = process.0.id() as i32;
+    let container = process.container();
+    let pid = container.pid();
     // The unified hierarchy's root has no program: what this process may do is decided in its own group and below.
     inside(View::V2, || {
         let mounts = cgroup::Mounts::read().expect("mountinfo");
@@ -227,7 +223,7 @@ fn no_rules_at_all_is_everything() {
         let directory = mounts.directory(&own).expect("v2 is mounted");
         fs::create_dir(&directory).expect("a group");
         fs::write(directory.join("cgroup.procs"), pid.to_string()).expect("its group");
-        let access = inject::device_access(pid);
+        let access = container.device_access();
         drop(process);
         fs::remove_dir(&directory).expect("an empty group");
         assert_eq!(access.expect("an answer"), DeviceAccess::Everything);
