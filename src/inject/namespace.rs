@@ -77,10 +77,9 @@ impl Init {
         let at_once = Timespec::default();
         match rustix::event::poll(&mut waiting, Some(&at_once)) {
             Ok(0) => Ok(()),
-            Ok(_) => Err(Failure::host(
-                NO_CONTAINER,
-                format!("process {} has exited", self.pid),
-            )),
+            Ok(_) => {
+                Err(Failure::host(NO_CONTAINER, format!("process {} has exited", self.pid)).remedy(AGAIN))
+            }
             Err(errno) => Err(gone_or(self.pid, "poll", &errno.into())),
         }
     }
@@ -118,6 +117,9 @@ impl Init {
     }
 }
 
+/// For a container that is not there any more.
+const AGAIN: &str = "look why its runtime ended it, and start it again";
+
 const NO_CONTAINER: &str = "can't put devices into the container";
 const NO_ENTRY: &str = "can't enter the container's mount namespace";
 
@@ -154,7 +156,7 @@ fn outside_of_root(map: &str) -> Option<u32> {
 }
 
 fn gone_or(pid: i32, call: &str, error: &io::Error) -> Failure {
-    Failure::host(NO_CONTAINER, format!("{call} for its process {pid}: {error}"))
+    Failure::host(NO_CONTAINER, format!("{call} for its process {pid}: {error}")).remedy(AGAIN)
 }
 
 fn not_a_container(pid: i32) -> Failure {

@@ -45,6 +45,7 @@ impl Rootfs {
                 "can't open the container's root filesystem",
                 format!("open({}): {errno}", path.display()),
             )
+            .remedy("it is root.path of the bundle's config.json: look whether it is still there")
         })?;
         Ok(Rootfs {
             root,
@@ -108,6 +109,7 @@ impl Rootfs {
     pub fn failed(&self, path: &Path, call: &str, why: impl std::fmt::Display) -> Failure {
         let what = format!("can't put {} into the container", path.display());
         Failure::host(what, format!("{call} in {}: {why}", self.path.display()))
+            .remedy("look at what the image and the container's mounts have there")
     }
 }
 

@@ -126,8 +126,10 @@ impl Here {
     /// # Errors
     /// A host failure where there is no such process.
     pub fn name_process(&self, pid: i32) -> Result<Process, Failure> {
-        let start = start_of(pid)
-            .ok_or_else(|| Failure::host(format!("process {pid} can't be named"), "it is gone"))?;
+        let start = start_of(pid).ok_or_else(|| {
+            Failure::host(format!("process {pid} can't be named"), "it is gone")
+                .remedy("whoever started this container ended meanwhile; start it again")
+        })?;
         Ok(Process {
             pid,
             start,

@@ -145,5 +145,8 @@ fn print(document: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(document)
         .and_then(|()| out.flush())
-        .map_err(|error| Failure::host("can't write config.json to standard output", error))
+        .map_err(|error| {
+            Failure::host("can't write config.json to standard output", error)
+                .remedy("look at the engine that called this hook: it does not take the answer")
+        })
 }
