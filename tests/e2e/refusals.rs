@@ -11,6 +11,7 @@ mod deadline;
 mod driver;
 mod forged;
 mod full_disk;
+mod gpus;
 mod ledger;
 mod nodes;
 mod privileged;
@@ -76,10 +77,10 @@ fn ledger(machine: &Machine) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// A file's; nothing where it is none, such as a fifo, which one could wait at for ever.
 fn contents(path: &Path) -> Vec<u8> {
-    let is_file = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
-    is_file
-        .then(|| fs::read(path).expect("a file"))
-        .unwrap_or_default()
+    match fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
+        true => fs::read(path).expect("a file"),
+        false => Vec::new(),
+    }
 }
 
 /// precreate refuses this document so, and the ledger stays as it was.
