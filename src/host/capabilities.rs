@@ -37,8 +37,10 @@ impl Majors {
     /// A host failure that names the kernel module which is missing.
     pub fn read(proc: &Path) -> Result<Majors, Failure> {
         let path = proc.join("devices");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| Failure::host(format!("can't read {}", path.display()), error))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Failure::host(format!("can't read {}", path.display()), error)
+                .remedy("driver.proc in the configuration must name a mounted /proc")
+        })?;
         let of = |names: &[&str], module: &str| {
             character_major(&text, names).ok_or_else(|| module_missing(&path, names, module))
         };

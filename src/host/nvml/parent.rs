@@ -82,7 +82,11 @@ impl Waited {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let cannot = |why: &dyn std::fmt::Display| Failure::host("NVML can't be asked", why);
+        let cannot = |why: &dyn std::fmt::Display| {
+            Failure::host("NVML can't be asked", format!("no child to ask it: {why}")).remedy(
+                "/proc must be mounted here, and the engine's limits on processes and memory leave room for one more",
+            )
+        };
         let mut child = command.spawn().map_err(|error| cannot(&error))?;
         let out = child
             .stdout
