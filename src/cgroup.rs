@@ -91,11 +91,6 @@ pub fn is_own(container: &CgroupPath, others: &[Vec<CgroupPath>]) -> bool {
     below_root && !others.iter().flatten().any(|other| container.holds(other))
 }
 
-/// The groups that an OCI spec's `linux.cgroupsPath` names.
-pub fn from_spec(cgroups_path: &str) -> Vec<CgroupPath> {
-    Mounts::read().map_or_else(|_| Vec::new(), |mounts| mounts.from_spec(cgroups_path))
-}
-
 /// The path below a hierarchy's mount that `linux.cgroupsPath` means, in either of its forms: cgroupfs's `/a/b`, or
 /// systemd's `slice:prefix:name`. `None` for a relative path, which means something else to each runtime.
 fn spec_path(cgroups_path: &str) -> Option<String> {

@@ -19,6 +19,8 @@ pub struct Majors {
     pub uvm: u32,
 }
 
+const PROC: &str = "/proc must be mounted here; driver.proc names another folder";
+
 /// One capability, as its access file describes its device node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capability {
@@ -37,17 +39,14 @@ impl Majors {
     /// A host failure that names the kernel module which is missing.
     pub fn read(proc: &Path) -> Result<Majors, Failure> {
         let path = proc.join("devices");
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            Failure::host(format!("can't read {}", path.display()), error)
-                .remedy("driver.proc in the configuration must name a mounted /proc")
-        })?;
-        let of = |names: &[&str], module: &str| {
-            character_major(&text, names).ok_or_else(|| module_missing(&path, names, module))
-        };
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Failure::host(format!("can't read {}", path.display()), error).remedy(PROC))?;
+        let of = |names: &[&str]| character_major(&text, names);
+        let gpu = ["nvidia", "nvidia-frontend"];
         Ok(Majors {
-            gpu: of(&["nvidia", "nvidia-frontend"], "nvidia")?,
-            caps: of(&["nvidia-caps"], "nvidia")?,
-            uvm: of(&["nvidia-uvm"], "nvidia-uvm")?,
+            gpu: of(&gpu).ok_or_else(|| module_missing(&path, &gpu, "nvidia"))?,
+            caps: of(&["nvidia-caps"]).ok_or_else(|| too_old(&path))?,
+            uvm: of(&["nvidia-uvm"]).ok_or_else(|| module_missing(&path, &["nvidia-uvm"], "nvidia-uvm"))?,
         })
     }
 }
@@ -59,6 +58,13 @@ fn character_major(devices: &str, names: &[&str]) -> Option<u32> {
     pairs
         .find(|(_, name)| names.contains(&name.trim()))
         .and_then(|(major, _)| major.parse().ok())
+}
+
+/// The driver is there, and its capabilities are not.
+fn too_old(path: &Path) -> Failure {
+    let why = format!("{} lists no 'nvidia-caps'", path.display());
+    Failure::host("the NVIDIA driver has no MIG capabilities", why)
+        .remedy("MIG needs driver R450 or later; see /proc/driver/nvidia/version")
 }
 
 fn module_missing(path: &Path, names: &[&str], module: &str) -> Failure {
@@ -93,7 +99,7 @@ fn read(path: PathBuf) -> Result<Capability, Failure> {
             format!("capability {} is not of the known form", path.display()),
             &text,
         )
-        .remedy("is this driver newer than this program knows?")
+        .remedy("this driver may be newer than this program: look for a newer oci-mig-hook")
     })
 }
 

@@ -170,18 +170,19 @@ fn serving<'a>(request: &Request, node: &Inventory, gpus: &[&'a Gpu]) -> Result<
     if !serving.is_empty() {
         return Ok(serving);
     }
+    let left_out = refusal::left_out(node);
     Err(match request.want() {
-        Want::Profile(profile) => refusal::no_such_profile(request, *profile, gpus, refusal::left_out(node)),
+        Want::Profile(profile) => refusal::no_such_profile(request, *profile, gpus, left_out),
         Want::AtLeast { memory, compute } => Refusal::NothingLargeEnough {
             request: Box::new(request.clone()),
             nearest: fit::nearest_size(*memory, *compute, gpus),
             creatable: refusal::creatable(*memory, *compute, gpus),
-            left_out: refusal::left_out(node),
+            left_out,
         },
         Want::Device(device) => Refusal::NoSuchDevice {
             device: device.clone(),
             exist: gpus.iter().map(|gpu| gpu.devices().len()).sum(),
-            left_out: refusal::left_out(node),
+            left_out,
         },
     })
 }

@@ -47,7 +47,7 @@ pub enum Refusal {
         offered: Vec<Profile>,
         /// The existing one most like what was asked; where none exists, the offered one.
         nearest: Option<Profile>,
-        /// What can't be seen, which might do.
+        /// What can't be seen: it may have one.
         left_out: Vec<LeftOut>,
     },
     /// Every device is too small.
@@ -58,7 +58,7 @@ pub enum Refusal {
         nearest: Option<Shortfall>,
         /// Which profiles would be large enough, and are offered by a GPU and have no device.
         creatable: Vec<Profile>,
-        /// What can't be seen, which might do.
+        /// What can't be seen: it may be large enough.
         left_out: Vec<LeftOut>,
     },
     /// There is no device of that UUID.
@@ -76,7 +76,7 @@ pub enum Refusal {
         request: Box<Request>,
         /// How many would do, held or free.
         exist: usize,
-        /// What can't be seen, which might do.
+        /// What can't be seen: some of it might do too.
         left_out: Vec<LeftOut>,
     },
     /// Too many of those that would do are held.

@@ -9,6 +9,9 @@ use crate::request::{GpuConstraint, Request, keys};
 
 const STATUS: &str = "see 'oci-mig-hook status'";
 
+/// Why it was left out says what would bring it back.
+const SEE_TO_LEFT_OUT: &str = "see to what was left out";
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         match refusal {
@@ -35,7 +38,7 @@ impl From<Refusal> for Failure {
                 offered,
                 nearest,
                 left_out,
-            } => no_such_profile((wanted, gpu.as_ref()), &exist, (&offered, nearest), &left_out),
+            } => no_such_profile((wanted, gpu.as_ref()), (&exist, &offered), nearest, &left_out),
             Refusal::NothingLargeEnough {
                 request,
                 nearest,
@@ -81,8 +84,12 @@ fn over(limit: &Limit) -> Failure {
 }
 
 fn no_gpu(left_out: &[LeftOut]) -> Failure {
-    Failure::refused("no usable GPU", reasons(["none answers".to_owned()], left_out))
-        .remedy("'nvidia-smi -L' must list one first")
+    let none = left_out.is_empty().then(|| "the driver knows none".to_owned());
+    let failure = Failure::refused("no usable GPU", reasons(none, left_out));
+    failure.remedy(match left_out.is_empty() {
+        true => "'nvidia-smi -L' must list one first",
+        false => SEE_TO_LEFT_OUT,
+    })
 }
 
 fn mig_off(disabled: &[u32], unsupported: &[u32], left_out: &[LeftOut]) -> Failure {
@@ -96,14 +103,15 @@ fn mig_off(disabled: &[u32], unsupported: &[u32], left_out: &[LeftOut]) -> Failu
         Some(gpu) => failure.remedy(format!(
             "turn it on with 'nvidia-smi -i {gpu} -mig 1' and create instances"
         )),
+        None if !left_out.is_empty() => failure.remedy(SEE_TO_LEFT_OUT),
         None => failure.remedy("run this container on a node with a MIG-capable GPU"),
     }
 }
 
 fn no_such_profile(
     (wanted, gpu): (Profile, Option<&GpuConstraint>),
-    exist: &[(Profile, usize)],
-    (offered, nearest): (&[Profile], Option<Profile>),
+    (exist, offered): (&[(Profile, usize)], &[Profile]),
+    nearest: Option<Profile>,
     left_out: &[LeftOut],
 ) -> Failure {
     let counts: Vec<String> = exist
@@ -111,7 +119,7 @@ fn no_such_profile(
         .map(|(profile, count)| format!("{count} x {profile}"))
         .collect();
     let there = match counts.is_empty() {
-        true => "no MIG device exists".to_owned(),
+        true => no_device(left_out).to_owned(),
         false => format!("there are {}", list(&counts)),
     };
     let creatable = fit::same_by_name(wanted, offered);
@@ -119,28 +127,26 @@ fn no_such_profile(
     let differs = nearest.filter(|_| creatable.is_none());
     let differs = differs.map(|it| format!("nearest is {it} ({})", difference(wanted, it)));
     let why = [Some(there), offered, differs].into_iter().flatten();
-    let remedy = match (creatable, nearest) {
-        (Some(it), _) => format!("{}, or ask for another", create(it)),
-        // Nothing exists, so the nearest is one that a GPU offers: what was asked for can't be created.
-        (None, Some(it)) if exist.is_empty() => {
-            format!("ask for a profile that is offered, and {}", create(it))
-        }
-        (None, None) => "see what can be created with 'nvidia-smi mig -lgip'".to_owned(),
-        (None, Some(_)) => "ask for one of those that there are".to_owned(),
-    };
-    Failure::refused(format!("no {wanted} {}", place(gpu)), reasons(why, left_out))
-        .remedy(remedy + bring_back(left_out))
+    let failure = Failure::refused(format!("no {wanted} {}", place(gpu)), reasons(why, left_out));
+    match creatable.or(nearest.filter(|_| exist.is_empty())) {
+        // What was left out may well be one already.
+        _ if exist.is_empty() && !left_out.is_empty() => failure.remedy(SEE_TO_LEFT_OUT),
+        Some(it) if creatable.is_none() => failure.remedy(format!(
+            "ask for a profile that is offered, and create one with 'nvidia-smi mig -cgi {it} -C'"
+        )),
+        Some(it) => failure.remedy(format!(
+            "create one with 'nvidia-smi mig -cgi {it} -C', or ask for another"
+        )),
+        None if exist.is_empty() => failure.remedy("see what can be created with 'nvidia-smi mig -lgip'"),
+        None => failure.remedy("ask for one of those that there are"),
+    }
 }
 
-fn create(profile: Profile) -> String {
-    format!("create one with 'nvidia-smi mig -cgi {profile} -C'")
-}
-
-/// What is left out might have been just what was asked for.
-fn bring_back(left_out: &[LeftOut]) -> &'static str {
-    match left_out {
-        [] => "",
-        _ => ", or bring back what is left out",
+/// That there is none to choose from.
+fn no_device(left_out: &[LeftOut]) -> &'static str {
+    match left_out.is_empty() {
+        true => "no MIG device exists",
+        false => "no MIG device can be used",
     }
 }
 
@@ -157,16 +163,19 @@ fn nothing_large_enough(
             it.memory_mib,
             lack(it)
         ),
-        None => "no MIG device exists".to_owned(),
+        None => no_device(left_out).to_owned(),
     };
     let would_do =
         (!creatable.is_empty()).then(|| format!("{} would do and are not created", list(creatable)));
-    let remedy = match creatable.first() {
-        Some(first) => format!("ask for less, or {}", create(*first)),
-        None => "ask for less".to_owned(),
-    };
-    let why = reasons([Some(there), would_do].into_iter().flatten(), left_out);
-    Failure::refused(format!("no {}", noun(request)), why).remedy(remedy + bring_back(left_out))
+    let why = reasons([there].into_iter().chain(would_do), left_out);
+    let failure = Failure::refused(format!("no {}", noun(request)), why);
+    match creatable.first() {
+        _ if nearest.is_none() && !left_out.is_empty() => failure.remedy(SEE_TO_LEFT_OUT),
+        Some(first) => failure.remedy(format!(
+            "ask for less, or create one with 'nvidia-smi mig -cgi {first} -C'"
+        )),
+        None => failure.remedy("ask for less"),
+    }
 }
 
 fn no_such_device(device: &MigUuid, exist: usize, left_out: &[LeftOut]) -> Failure {
@@ -179,9 +188,11 @@ fn no_such_device(device: &MigUuid, exist: usize, left_out: &[LeftOut]) -> Failu
 }
 
 fn too_few(request: &Request, exist: usize, left_out: &[LeftOut]) -> Failure {
-    let why = format!("{} asked for, {exist} exist", request.count());
-    Failure::refused(format!("not enough {}", noun(request)), reasons([why], left_out))
-        .remedy(format!("ask for at most {exist}{}", bring_back(left_out)))
+    let why = reasons(
+        [format!("{} asked for, {exist} exist", request.count())],
+        left_out,
+    );
+    Failure::refused(format!("not enough {}", noun(request)), why).remedy(format!("ask for at most {exist}"))
 }
 
 fn held(request: &Request, exist: usize, holders: &[HeldBy], left_out: &[LeftOut]) -> Failure {

@@ -9,7 +9,8 @@ use std::process::{Command, Output};
 
 use serde_json::json;
 
-use crate::support::machine::PROGRAM;
+use crate::support::machine::{Machine, PROGRAM};
+use crate::support::runtime::{Engine, everywhere};
 use crate::support::scratch::Scratch;
 
 /// The stages that get a container's state.
@@ -89,6 +90,7 @@ fn precreate_gives_back_any_formatting_byte_for_byte() {
     broken.echoes(
         br#"{ "annotations":{"io.podman\/x":"\u003ca\u003e \u006d"}, "n": 123456789012345678901234567890 }"#,
     );
+    broken.echoes(br#"{"annotations":{"\u006dif.profile":"1g.10gb"},"x":1.0e+2,"zz":[1,{"zz":[]}]}"#);
     broken.echoes(br#"{"annotations":{"a":"1"},"annotations":{"a":"2"}}"#);
     let large = json!({"annotations": {"note": "mig. ".repeat(400_000)}}).to_string();
     broken.echoes(large.as_bytes());
@@ -154,4 +156,20 @@ fn silent(broken: &Broken, stage: &str, annotations: &serde_json::Value) {
 fn quiet(output: &Output, stage: &str) {
     let silent = output.stdout.is_empty() && output.stderr.is_empty();
     assert!(output.status.success() && silent, "{stage}: {output:?}");
+}
+
+/// Plain runc and crun, with our hooks in the config.json of a container that did not ask.
+#[test]
+fn a_bundle_that_asks_for_nothing_stays_as_it_is() {
+    for (runtime, view) in everywhere() {
+        let machine = Machine::with(&["1g.10gb"]);
+        let bundle = machine.bundle().annotation("mig.example.com/x", "1g.10gb");
+        let bundle = bundle.script("ls /dev | grep nvidia | wc -l").write();
+        let before = std::fs::read(bundle.config_file()).expect("config.json");
+        let outcome = Engine::new(runtime, view).run(&bundle).ok();
+        assert_eq!(outcome.stdout, "0\n", "{runtime} {view}");
+        let after = std::fs::read(bundle.config_file()).expect("config.json");
+        assert!(before == after, "{runtime} {view}: config.json has changed");
+        assert!(!machine.ledger().exists(), "{runtime} {view}");
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::mem::ManuallyDrop;
 
 use nvml_wrapper::bitmasks::InitFlags;
 use nvml_wrapper::error::NvmlError;
@@ -38,13 +39,16 @@ pub fn inventory(library: &OsStr, reporter: &dyn Reporter) -> Result<Inventory, 
     reporter.asking(None, "nvmlInit");
     // NO_GPUS: a node without GPUs is for us to explain, not NVML's error.
     let nvml = Nvml::builder().lib_path(library).flags(InitFlags::NO_GPUS).init();
-    let nvml = nvml.map_err(|error| unusable(library, &error))?;
+    // Never shut down: this process ends with its answer, and shutting down would be one more call that can hang.
+    let nvml = ManuallyDrop::new(nvml.map_err(|error| unusable(library, "nvmlInit", &error))?);
     reporter.asking(None, "nvmlSystemGetDriverVersion");
     let driver = nvml
         .sys_driver_version()
-        .map_err(|error| unusable(library, &error))?;
+        .map_err(|error| unusable(library, "nvmlSystemGetDriverVersion", &error))?;
     reporter.asking(None, "nvmlDeviceGetCount");
-    let count = nvml.device_count().map_err(|error| unusable(library, &error))?;
+    let count = nvml
+        .device_count()
+        .map_err(|error| unusable(library, "nvmlDeviceGetCount", &error))?;
     let mut walk = Walk {
         nvml: &nvml,
         reporter,
@@ -257,7 +261,8 @@ fn gpu_trouble(error: &NvmlError) -> Reason {
     }
 }
 
-fn unusable(library: &OsStr, error: &NvmlError) -> Failure {
+/// Why NVML as a whole can't be used: what it answered to `call`.
+fn unusable(library: &OsStr, call: &str, error: &NvmlError) -> Failure {
     let library = library.to_string_lossy();
     match error {
         NvmlError::LibloadingError(error) => Failure::host(
@@ -276,6 +281,7 @@ fn unusable(library: &OsStr, error: &NvmlError) -> Failure {
             library,
         )
         .remedy("reboot, or reload the nvidia modules, after a driver upgrade"),
-        other => Failure::host("NVML can't be used", other).remedy("'nvidia-smi' must work first"),
+        other => Failure::host("NVML can't be used", format!("{call}: {other}"))
+            .remedy("'nvidia-smi' must work first; 'dmesg' tells of the driver's trouble"),
     }
 }

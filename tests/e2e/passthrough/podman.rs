@@ -10,7 +10,7 @@ use crate::support::cgroups::View;
 use crate::support::machine::PROGRAM;
 use crate::support::podman::Podman;
 use crate::support::process::run;
-use crate::support::runtime::Runtime;
+use crate::support::runtime::{Runtime, everywhere};
 use crate::support::scratch::Scratch;
 
 /// A hooks folder, and what our hook was called with there.
@@ -70,8 +70,7 @@ fn always() -> Value {
 }
 
 fn with_each_runtime(story: impl Fn(Runtime, View)) {
-    story(Runtime::Runc, View::Host);
-    story(Runtime::Crun, View::V2);
+    everywhere().for_each(|(runtime, view)| story(runtime, view));
 }
 
 /// The config.json in the bundle of a container of this Podman.
