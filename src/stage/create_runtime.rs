@@ -84,10 +84,10 @@ fn serve(state: &State, request: Request, options: &Options) -> Result<(), Failu
     refuse_rootless()?;
     let document = oci::read_config(&state.bundle)?;
     // Before its process is named, or anything else is done with its number: that could be another's by then.
-    let spec = Spec(&document);
-    let live = live_container(&config, state, spec)?;
+    let live = live_container(&config, state, Spec(&document))?;
     let here = Here::look()?;
     let container = living_container(&here, state)?;
+    let spec = Spec(&document);
     refuse_unless_isolated(&config, oci::not_isolated(spec))?;
     if live.device_access()? == DeviceAccess::Everything {
         refuse_unless_isolated(&config, Some("its cgroup allows every device".to_owned()))?;
