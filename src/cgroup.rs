@@ -53,6 +53,21 @@ pub fn of_process(pid: i32) -> io::Result<Vec<CgroupPath>> {
     parse(&std::fs::read(format!("/proc/{pid}/cgroup"))?)
 }
 
+/// The groups of this program and of its parent, the engine or runtime that called it: what [`is_own`] compares a
+/// container's group with.
+///
+/// # Errors
+/// Where either can't be read: nothing may then be taken for a container's own. Also where the parent lies outside our
+/// pid namespace, so that nobody here can say where it is.
+pub fn bystanders() -> io::Result<[Vec<CgroupPath>; 2]> {
+    let parent = nix::unistd::getppid().as_raw();
+    if parent == 0 {
+        let why = "this program's parent is in another pid namespace";
+        return Err(io::Error::new(io::ErrorKind::NotFound, why));
+    }
+    Ok([of_process(nix::unistd::getpid().as_raw())?, of_process(parent)?])
+}
+
 fn parse(text: &[u8]) -> io::Result<Vec<CgroupPath>> {
     let groups = ProcessCGroups::from_buf_read(text)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -74,11 +89,6 @@ pub fn is_own(container: &CgroupPath, others: &[Vec<CgroupPath>]) -> bool {
         && parts.clone().next().is_some()
         && parts.all(|part| matches!(part, Component::Normal(_)));
     below_root && !others.iter().flatten().any(|other| container.holds(other))
-}
-
-/// The groups that an OCI spec's `linux.cgroupsPath` names.
-pub fn from_spec(cgroups_path: &str) -> Vec<CgroupPath> {
-    Mounts::read().map_or_else(|_| Vec::new(), |mounts| mounts.from_spec(cgroups_path))
 }
 
 /// The path below a hierarchy's mount that `linux.cgroupsPath` means, in either of its forms: cgroupfs's `/a/b`, or
@@ -166,6 +176,13 @@ mod tests {
     fn this_process_is_somewhere() {
         assert!(!of_process(std::process::id() as i32).unwrap().is_empty());
         assert_eq!(of_process(i32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_bystanders_are_this_program_and_its_parent() {
+        let parent = nix::unistd::getppid().as_raw();
+        let expected = [std::process::id() as i32, parent].map(|pid| of_process(pid).unwrap());
+        assert_eq!(bystanders().unwrap(), expected);
     }
 
     #[test]

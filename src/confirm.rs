@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::failure::Failure;
-use crate::lease::liveness::Here;
+use crate::lease::liveness::{self, Here};
 use crate::lease::{Container, Holder, Lease, LeaseId, LeaseState, LockedLedger};
 use crate::mig::MigUuid;
 
@@ -33,7 +33,7 @@ pub fn confirm(ledger: &mut LockedLedger<'_>, here: &Here, claim: Claim) -> Resu
     ledger.put(&Lease {
         state: LeaseState::Held,
         holder: Holder::Container(claim.container),
-        written: here.now,
+        written: liveness::now(),
         ..lease
     })
 }
@@ -67,12 +67,13 @@ fn check(lease: &Lease, here: &Here, claim: &Claim) -> Result<(), Failure> {
     }
 }
 
-fn taken_back() -> Failure {
+/// The failure of a container whose reservation isn't there any more.
+pub fn taken_back() -> Failure {
     Failure::host(
         "this container's reservation is gone",
         "its engine was gone, or it took longer than lease.pending to come into being, and the device was taken back",
     )
-    .remedy("start it again")
+    .remedy("start it again; if it happens again, raise lease.pending")
 }
 
 fn not_its_own(why: String) -> Failure {

@@ -114,9 +114,12 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// Line separators and direction overrides: not control characters to Unicode, but they reorder or break a line.
+/// Line separators, direction overrides and characters without a glyph: not control characters to Unicode, but they
+/// break, reorder or hide what a line says.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

@@ -72,6 +72,8 @@ fn is_hook_entry(args: &[OsString]) -> bool {
 /// clap's own message, in this program's exit codes: help and version are no errors.
 fn usage(error: &clap::Error, is_hook_entry: bool) -> ExitCode {
     if is_hook_entry && error.use_stderr() {
+        // What it says doesn't matter any more; that it is read does.
+        let _ = stage::read_document();
         let message = error.to_string();
         let why = message.lines().next().unwrap_or_default();
         let why = why.strip_prefix("error: ").unwrap_or(why);

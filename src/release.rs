@@ -18,7 +18,8 @@ pub struct Ended<'a> {
     pub bundle: &'a Path,
 }
 
-/// Gives back the lease of that id, if it is that container's. That it is gone already is no error.
+/// Gives back the lease of that id, if it is that container's: its 128 random bits and the container's id are proof
+/// enough. That it is gone already is no error.
 ///
 /// # Errors
 /// A host failure where the ledger can't be changed.
@@ -30,9 +31,9 @@ pub fn named(
     ended: Ended<'_>,
 ) -> Result<(), Failure> {
     match ledger.get(id)? {
-        Some(lease) if is_of(&lease, ended) => {
+        Some(lease) if lease.holder.container().id == ended.id => {
             let fate = transition::announced_end(lease.state, here.evidence(&lease, pending));
-            ledger.carry_out(lease, fate, here.now)
+            ledger.carry_out(lease, fate)
         }
         _ => Ok(()),
     }
@@ -53,7 +54,7 @@ pub fn of_container(
     let theirs = leases.into_iter().filter(|lease| is_of(lease, ended));
     all(theirs.map(|lease| {
         let fate = transition::reconcile(lease.state, here.evidence(&lease, pending));
-        ledger.carry_out(lease, fate, here.now)
+        ledger.carry_out(lease, fate)
     }))
 }
 

@@ -7,145 +7,174 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::lease::liveness::Here;
+use crate::lease::liveness::{self, Here};
 use crate::lease::transition::{self, Fate};
 use crate::lease::{
     Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Ledger, LockedLedger, VERSION,
 };
-use crate::mig::{Gpu, Gpus, Inventory, MigDevice};
+use crate::mig::{Gpu, Gpus, Inventory, MigDevice, MigUuid};
 use crate::policy::{self, Chosen, Held, Limits};
 use crate::request::Request;
 
-/// Who asks, and how.
+/// Who asks, for what, and how.
 #[derive(Clone, Debug)]
 pub struct Asker {
     /// The container, with the process whose end is to be the lease's.
     pub container: Container,
     /// Pending where the container is yet to be made, Held where it exists.
     pub state: LeaseState,
+    /// What it asks for.
+    pub request: Request,
 }
 
-/// Reserves devices for `asker`. One that asks again for the same gets its lease again.
-///
-/// # Errors
-/// A refusal with its evidence; a host failure of the driver or the ledger. Nothing is reserved then.
-pub fn reserve(
-    gpus: &dyn Gpus,
-    ledger: &Ledger,
-    here: &Here,
-    rules: &Rules,
-    request: &Request,
-    asker: Asker,
-) -> Result<Lease, Failure> {
-    // The slow part first, without the lock. Access files, read below, show whether a device has gone meanwhile.
-    let inventory = gpus.inventory()?;
-    let mut ledger = ledger.lock()?;
-    ledger.sweep()?;
-    let leases = living(&mut ledger, here, rules.pending, &asker)?;
-    if let Some(again) = leases.iter().find(|lease| is_again(lease, &asker)) {
-        if again.request == stored(request) && again.state == asker.state {
-            return Ok(again.clone());
-        }
-    }
-    // A container can't be made twice at once: what it reserved for an earlier, other try is void.
-    for void in leases
-        .iter()
-        .filter(|lease| is_again(lease, &asker) && lease.state == LeaseState::Pending)
-    {
-        ledger.remove(&void.id)?;
-    }
-    let others = leases
-        .iter()
-        .filter(|lease| !(is_again(lease, &asker) && lease.state == LeaseState::Pending));
-    let chosen = policy::choose(request, &inventory, &held(&inventory, others), &rules.limits)?;
-    let lease = Lease {
-        version: VERSION,
-        id: LeaseId::random()?,
-        state: asker.state,
-        holder: Holder::Container(asker.container),
-        devices: chosen
-            .iter()
-            .map(|chosen| leased(gpus, chosen))
-            .collect::<Result<_, _>>()?,
-        request: stored(request),
-        boot_id: here.boot_id.clone(),
-        driver: inventory.driver.clone(),
-        written: here.now,
-    };
-    ledger.put(&lease)?;
-    Ok(lease)
-}
-
-/// What holds for every reservation on this machine.
-#[derive(Clone, Debug)]
-pub struct Rules {
+/// What a reservation works with.
+pub struct Reserver<'a> {
+    /// This node's GPUs.
+    pub gpus: &'a dyn Gpus,
+    /// The leases.
+    pub ledger: &'a Ledger,
+    /// Where we stand, to judge other holders from.
+    pub here: &'a Here,
     /// What any one container may take.
-    pub limits: Limits,
+    pub limits: &'a Limits,
     /// How long a lease may wait for its container.
     pub pending: Duration,
 }
 
-/// The leases that stand after those of gone holders are taken back.
-fn living(
-    ledger: &mut LockedLedger<'_>,
-    here: &Here,
-    pending: Duration,
-    asker: &Asker,
-) -> Result<Vec<Lease>, Failure> {
-    let contents = ledger.contents()?;
-    if let Some(unreadable) = contents.unreadable.first() {
-        return Err(unreadable.failure());
-    }
-    let besides = Some(asker.container.process.pid);
-    let mut living = Vec::with_capacity(contents.leases.len());
-    for lease in contents.leases {
-        let fate = transition::reconcile(lease.state, here.evidence_besides(&lease, pending, besides));
-        if fate != Fate::Remove {
-            living.push(lease.clone());
+impl Reserver<'_> {
+    /// Reserves devices for `asker`. One that asks again for the same gets its lease again.
+    ///
+    /// # Errors
+    /// A refusal with its evidence; a host failure of the driver or the ledger. Nothing is reserved then.
+    pub fn reserve(&self, asker: Asker) -> Result<Lease, Failure> {
+        // The slow part first, without the lock. A device that goes meanwhile has no access files any more, and
+        // those are read below.
+        let mut inventory = self.gpus.inventory()?;
+        let mut ledger = self.ledger.lock()?;
+        ledger.sweep()?;
+        let (own, others): (Vec<_>, Vec<_>) = self
+            .living(&mut ledger, &asker)?
+            .into_iter()
+            .partition(|lease| asker.holds(lease));
+        if let Some(same) = own.iter().find(|lease| asker.asked_for(lease)) {
+            return Ok(same.clone());
         }
-        ledger.carry_out(lease, fate, here.now)?;
+        // A container isn't made twice at once: what it reserved for an earlier try is void once this one is served.
+        let (void, own): (Vec<_>, Vec<_>) = own
+            .into_iter()
+            .partition(|lease| lease.state == LeaseState::Pending);
+        let held: Vec<&Lease> = own.iter().chain(&others).collect();
+        let lease = Lease {
+            version: VERSION,
+            id: LeaseId::random()?,
+            state: asker.state,
+            devices: self.choose(&asker.request, &mut inventory, &held)?,
+            holder: Holder::Container(asker.container),
+            request: asker.request.into(),
+            boot_id: self.here.boot_id.clone(),
+            driver: inventory.driver,
+            written: liveness::now(),
+        };
+        for earlier in &void {
+            ledger.remove(&earlier.id)?;
+        }
+        ledger.put(&lease)?;
+        Ok(lease)
     }
-    Ok(living)
+
+    /// The leases that stand after those of gone holders are taken back.
+    fn living(&self, ledger: &mut LockedLedger<'_>, asker: &Asker) -> Result<Vec<Lease>, Failure> {
+        let contents = ledger.contents()?;
+        if let Some(unreadable) = contents.unreadable.first() {
+            return Err(unreadable.failure());
+        }
+        let mut living = Vec::with_capacity(contents.leases.len());
+        for lease in contents.leases {
+            let evidence = self
+                .here
+                .evidence_besides(&lease, self.pending, asker.own_process());
+            let fate = transition::reconcile(lease.state, evidence);
+            if fate != Fate::Keep {
+                ledger.carry_out(lease.clone(), fate)?;
+            }
+            if fate != Fate::Remove {
+                living.push(lease);
+            }
+        }
+        Ok(living)
+    }
+
+    /// Devices that serve the request, with the nodes that are the right to them. One whose nodes can't be had is
+    /// passed over; where no other serves, that is the failure.
+    fn choose(
+        &self,
+        request: &Request,
+        inventory: &mut Inventory,
+        held: &[&Lease],
+    ) -> Result<Vec<LeasedDevice>, Failure> {
+        let mut first = None;
+        loop {
+            let held = held_devices(inventory, held);
+            let chosen = match policy::choose(request, inventory, &held, self.limits) {
+                Ok(chosen) => chosen,
+                Err(refusal) => return Err(first.unwrap_or_else(|| refusal.into())),
+            };
+            match chosen.iter().map(|chosen| self.leased(chosen)).collect() {
+                Ok(devices) => return Ok(devices),
+                Err((unusable, failure)) => {
+                    first.get_or_insert(failure);
+                    inventory.forget(&unusable);
+                }
+            }
+        }
+    }
+
+    fn leased(&self, chosen: &Chosen<'_>) -> Result<LeasedDevice, (MigUuid, Failure)> {
+        let Chosen { gpu, device } = chosen;
+        let nodes = self
+            .gpus
+            .nodes(gpu, device)
+            .map_err(|failure| (device.uuid.clone(), failure))?;
+        Ok(LeasedDevice::Mig(LeasedMig {
+            uuid: device.uuid.clone(),
+            gpu: gpu.uuid.clone(),
+            gi: device.gi,
+            ci: device.ci,
+            profile: device.profile,
+            nodes,
+        }))
+    }
 }
 
-/// Whether that lease's holder is the asker itself: the same container, and the same process behind it.
-fn is_again(lease: &Lease, asker: &Asker) -> bool {
-    let holder = lease.holder.container();
-    holder.id == asker.container.id && holder.process == asker.container.process
+impl Asker {
+    /// Whether that lease is the asker's own: the same container, and the same process behind it.
+    fn holds(&self, lease: &Lease) -> bool {
+        let holder = lease.holder.container();
+        holder.id == self.container.id && holder.process == self.container.process
+    }
+
+    /// Whether that lease is what it asks for now.
+    pub fn asked_for(&self, lease: &Lease) -> bool {
+        let asked: BTreeMap<String, String> = self.request.clone().into();
+        self.holds(lease) && lease.state == self.state && lease.request == asked
+    }
+
+    /// The container's process, where it exists. It may have been put into the cgroup of its own earlier run, and is
+    /// no evidence that that run lives.
+    fn own_process(&self) -> Option<i32> {
+        (self.state == LeaseState::Held).then_some(self.container.process.pid)
+    }
 }
 
 /// Which of the node's devices are under a lease. By name or by place: an instance that was made anew where a leased
 /// one was has another UUID, and the device nodes that the lease's holder still has.
-fn held<'a>(inventory: &Inventory, leases: impl Iterator<Item = &'a Lease>) -> Held {
-    let leased: Vec<_> = leases
-        .flat_map(|lease| lease.devices.iter().map(move |device| (lease, device)))
-        .collect();
+fn held_devices(inventory: &Inventory, leases: &[&Lease]) -> Held {
     let holder = |gpu: &Gpu, device: &MigDevice| {
-        let found = leased.iter().find(|(_, leased)| leased.is(&gpu.uuid, device));
-        found.map(|(lease, _)| (device.uuid.clone(), lease.holder.short_name()))
+        let lease = leases.iter().find(|lease| lease.holds(gpu, device));
+        lease.map(|lease| (device.uuid.clone(), lease.holder.short_name()))
     };
     inventory
         .devices()
         .filter_map(|(gpu, device)| holder(gpu, device))
         .collect()
-}
-
-fn stored(request: &Request) -> BTreeMap<String, String> {
-    request
-        .to_annotations()
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
-}
-
-fn leased(gpus: &dyn Gpus, chosen: &Chosen<'_>) -> Result<LeasedDevice, Failure> {
-    let device = chosen.device;
-    Ok(LeasedDevice::Mig(LeasedMig {
-        uuid: device.uuid.clone(),
-        gpu: chosen.gpu.uuid.clone(),
-        gi: device.gi,
-        ci: device.ci,
-        profile: device.profile,
-        nodes: gpus.nodes(chosen.gpu, device)?,
-    }))
 }

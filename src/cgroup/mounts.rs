@@ -130,14 +130,14 @@ impl Hierarchy {
 
     /// The hierarchy's name in /proc/PID/cgroup, which alone knows the order of co-mounted controllers.
     fn name(&self) -> String {
+        if self.controllers.is_empty() {
+            return String::new();
+        }
         let own = super::of_process(std::process::id() as i32).unwrap_or_default();
         let same = own
             .into_iter()
             .find(|group| !group.is_v2() && self.is_that_of(group));
-        match same {
-            Some(group) if !self.controllers.is_empty() => group.controllers,
-            _ => self.controllers.join(","),
-        }
+        same.map_or_else(|| self.controllers.join(","), |group| group.controllers)
     }
 }
 

@@ -67,7 +67,10 @@ pub fn with_hooks(mut edits: ContainerEdits, program: &Path, config: Option<&Pat
 }
 
 /// What was edited in besides annotations, from the hooks that were written then; none where none of them says it.
-pub fn recover(hooks: Vec<Hook>) -> Option<ContainerEdits> {
+pub fn recover(mut hooks: Vec<Hook>) -> Option<ContainerEdits> {
+    let names_devices = |hook: &Hook| hook.args.iter().any(|arg| arg == DEVICES_ARGUMENT);
+    // An administrator's own entry for this program may stand beside ours.
+    hooks.retain(|hook| hook.stage == HookStage::Poststop || names_devices(hook));
     let argument = |name: &str| {
         let args = hooks.iter().find_map(|hook| {
             let at = hook.args.iter().position(|arg| arg == name)?;

@@ -41,7 +41,8 @@ pub fn write(spec: &mut Value, edits: &ContainerEdits, user_namespace: bool) -> 
     Ok(())
 }
 
-/// Takes exactly those edits out again, wherever they stand. An environment variable that they replaced is lost.
+/// Takes exactly those edits out again, wherever they stand. What they replaced (a variable of that name, a device or
+/// mount at the same path) is lost.
 pub fn take_out(spec: &mut Value, edits: &ContainerEdits) {
     if let Some(annotations) = spec.get_mut("annotations").and_then(Value::as_object_mut) {
         for (key, _) in &edits.annotations {

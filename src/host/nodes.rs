@@ -4,7 +4,7 @@
 
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -94,9 +94,11 @@ fn capability(dev: &Path, major: u32, cap: &Capability) -> Result<DeviceNode, Fa
 /// Makes the node beside its place and renames it there: nobody sees a half-made one, and a stale one is replaced.
 fn make(path: &Path, number: DeviceNumber, mode: u32) -> io::Result<()> {
     let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
-    match std::fs::DirBuilder::new().mode(0o755).create(folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+    match std::fs::create_dir(folder) {
+        // The engine's umask may be narrow: every container looks through this folder.
+        Ok(()) => std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
     }
     let unfinished = folder.join(format!(".oci-mig-hook-{}-{}", number.minor, std::process::id()));
     let device = makedev(number.major.into(), number.minor.into());

@@ -46,6 +46,7 @@ pub fn allows_everything(directory: &Path) -> Result<bool, Failure> {
             "can't tell what the container may do with devices",
             format!("read of {}: {error}", file.display()),
         )
+        .remedy("the engine's hooks must see /sys/fs/cgroup as the runtime does, and run as root")
     })?;
     Ok(list.lines().any(is_everything))
 }

@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use super::BEFORE_CREATE;
 use super::bpf;
 use super::device_program;
 use crate::edits::DeviceNode;
@@ -89,7 +90,10 @@ impl Group {
     fn take_back(&self, swapped: &[Replaced], mut failure: Failure) -> Failure {
         for program in swapped.iter().rev() {
             if let Err(error) = self.swap(&program.new, &program.old) {
-                failure = failure.and(&Failure::host("can't put back a device program", error));
+                failure = failure.and(
+                    &Failure::host("can't put back a device program", error)
+                        .remedy("remove the container: its cgroup, and what it was allowed, go with it"),
+                );
             }
         }
         failure
@@ -122,7 +126,3 @@ fn unknown(id: u32, why: &str) -> Failure {
     let what = format!("device program {id} of the container's cgroup can't be changed safely");
     Failure::host(what, why).remedy(BEFORE_CREATE)
 }
-
-/// What does without live injection.
-const BEFORE_CREATE: &str =
-    "give the device before the container is created: Podman's precreate or oci-mig-runtime";

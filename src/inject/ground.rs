@@ -93,6 +93,7 @@ fn mountinfo(process: &str) -> Result<String, Failure> {
                 "can't tell the container's mounts from the host's",
                 format!("read of {file}: {error}"),
             )
+            .remedy("/proc must be mounted here and the container still alive: start it again")
         })
 }
 

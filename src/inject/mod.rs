@@ -20,7 +20,6 @@ mod rootfs;
 
 use std::path::PathBuf;
 
-use crate::cgroup::{self, CgroupPath};
 use crate::edits::ContainerEdits;
 use crate::failure::Failure;
 use bind::Tree;
@@ -29,19 +28,19 @@ use namespace::Init;
 use permission::Permission;
 use rootfs::Rootfs;
 
-/// A container that its runtime has created and not yet started.
-#[derive(Clone, Debug)]
+/// A container that its runtime has created and not yet started, its init process held fast.
+///
+/// Open it before anything else is learned of that process by its number: whatever was learned since is about this
+/// very process, as [`device_access`](LiveContainer::device_access) and [`into`] check last.
 pub struct LiveContainer {
-    /// Its init process, as the state on the hook's stdin names it.
-    pub pid: i32,
-    /// Its root filesystem: absolute, as the runtime sees it (`root.path` of config.json, below the bundle).
-    pub rootfs: PathBuf,
-    /// The groups of processes that must not be in the container's own, as [`cgroup::of_process`] gives them: the
-    /// engine's. The calling process's count without being named.
-    pub outsiders: Vec<Vec<CgroupPath>>,
-    /// Whether a container that every device is open to is given its nodes all the same (`allow_privileged`).
-    pub may_have_everything: bool,
+    init: Init,
+    rootfs: PathBuf,
+    may_have_everything: bool,
 }
+
+/// The remedy that does without live injection.
+const BEFORE_CREATE: &str =
+    "give the device before the container is created: Podman's precreate or oci-mig-runtime";
 
 /// What control groups leave of the devices to a live container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,27 +51,60 @@ pub enum DeviceAccess {
     Everything,
 }
 
-/// What process `pid` may do with devices. Changes nothing: to be asked before anything is reserved.
-pub fn device_access(pid: i32) -> Result<DeviceAccess, Failure> {
-    let permission = Permission::of(pid, &[])?;
-    Ok(if permission.is_everything() {
-        DeviceAccess::Everything
-    } else {
-        DeviceAccess::Restricted
-    })
+impl LiveContainer {
+    /// Opens the container whose init process is `pid`, as the state on the hook's stdin names it: from here on that
+    /// number can't come to mean another process unnoticed.
+    ///
+    /// `rootfs` is its root filesystem: absolute, as the runtime sees it (`root.path` of config.json, below the
+    /// bundle). `may_have_everything`: whether a container that every device is open to is given its nodes all the
+    /// same (`allow_privileged`).
+    ///
+    /// # Errors
+    /// A host failure where the process is gone or shares this program's mount namespace.
+    pub fn open(pid: i32, rootfs: PathBuf, may_have_everything: bool) -> Result<LiveContainer, Failure> {
+        Ok(LiveContainer {
+            init: Init::open(pid)?,
+            rootfs,
+            may_have_everything,
+        })
+    }
+
+    /// The number of its init process.
+    pub fn pid(&self) -> i32 {
+        self.init.pid()
+    }
+
+    /// What it may do with devices. Changes nothing: to be asked before anything is reserved.
+    ///
+    /// # Errors
+    /// A host failure where that can't be told, or the container has ended meanwhile.
+    pub fn device_access(&self) -> Result<DeviceAccess, Failure> {
+        let permission = Permission::of(self.pid());
+        self.init.still_lives()?;
+        Ok(match permission?.is_everything() {
+            true => DeviceAccess::Everything,
+            false => DeviceAccess::Restricted,
+        })
+    }
 }
 
 /// Puts the nodes of `edits` into `container` and allows exactly them. Doing it twice is harmless.
 ///
 /// An error leaves permissions as they were on v2; what else was put in stays, in a container that its runtime then
 /// destroys. Environment and hooks are not looked at: they belong into a spec.
+///
+/// # Errors
+/// A refusal where the container can't be isolated or shares its cgroup; a host failure else, also where the container
+/// has ended since it was opened.
 pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Failure> {
-    let init = Init::open(container.pid)?;
-    let permission = Permission::of(init.pid(), &outsiders(container)?)?;
+    let init = &container.init;
+    init.still_lives()?;
+    let permission = Permission::of(init.pid())?;
     if permission.is_everything() && !container.may_have_everything {
         return Err(
-            Failure::refused("the container can't be isolated", "every device is open to it")
-                .remedy("don't run it privileged or without a control group, or set allow_privileged = true"),
+            Failure::refused("this container can't be isolated", "every device is open to it").remedy(
+                "run it without those rights, or set allow_privileged = true to trust every such container",
+            ),
         );
     }
     let may_change = match permission.check() {
@@ -82,7 +114,7 @@ pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Fai
         Err(failure) => return Err(failure),
     };
     let ground = Ground::survey(init.pid(), &container.rootfs)?;
-    let trees = trees(&init, edits)?;
+    let trees = trees(init, edits)?;
     // All that was read about the process by its number was about this very process.
     init.still_lives()?;
     init.inside(|| {
@@ -107,15 +139,4 @@ fn trees(init: &Init, edits: &ContainerEdits) -> Result<Vec<Tree>, Failure> {
     } else {
         Ok(Vec::new())
     }
-}
-
-fn outsiders(container: &LiveContainer) -> Result<Vec<Vec<CgroupPath>>, Failure> {
-    let pid = std::process::id();
-    let own = cgroup::of_process(pid as i32).map_err(|error| {
-        Failure::host(
-            "can't tell whether the container has a cgroup of its own",
-            format!("read of /proc/{pid}/cgroup: {error}"),
-        )
-    })?;
-    Ok(container.outsiders.iter().cloned().chain([own]).collect())
 }

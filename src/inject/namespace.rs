@@ -77,9 +77,10 @@ impl Init {
         let at_once = Timespec::default();
         match rustix::event::poll(&mut waiting, Some(&at_once)) {
             Ok(0) => Ok(()),
-            Ok(_) => {
-                Err(Failure::host(NO_CONTAINER, format!("process {} has exited", self.pid)).remedy(AGAIN))
-            }
+            Ok(_) => Err(
+                Failure::host(NO_CONTAINER, format!("its process {} has exited", self.pid))
+                    .remedy("see the runtime's or engine's log for what ended it, and start it again"),
+            ),
             Err(errno) => Err(gone_or(self.pid, "poll", &errno.into())),
         }
     }
@@ -93,14 +94,22 @@ impl Init {
                 self.enter()?;
                 work()
             });
-            let entered = entered.map_err(|error| Failure::host(NO_ENTRY, format!("clone: {error}")))?;
-            let panicked = |_| Err(Failure::host(NO_ENTRY, "the thread that entered it panicked"));
+            let entered = entered.map_err(|error| {
+                Failure::host(NO_ENTRY, format!("clone: {error}"))
+                    .remedy("raise the limit on processes or memory of the service that runs the engine")
+            })?;
+            let panicked = |_| {
+                Err(Failure::host(NO_ENTRY, "the thread that entered it panicked")
+                    .remedy("a panic is an error of oci-mig-hook: report it with the engine's log"))
+            };
             entered.join().unwrap_or_else(panicked)
         })
     }
 
     fn enter(&self) -> Result<(), Failure> {
-        let failed = |call: &str, errno: nix::Error| Failure::host(NO_ENTRY, format!("{call}: {errno}"));
+        let failed = |call: &str, errno: nix::Error| {
+            Failure::host(NO_ENTRY, format!("{call}: {errno}")).remedy(AS_ROOT)
+        };
         // Root, working directory and umask are this thread's alone from here on.
         nix::sched::unshare(CloneFlags::CLONE_FS).map_err(|errno| failed("unshare(CLONE_FS)", errno))?;
         nix::sched::setns(self.mounts.as_fd(), CloneFlags::CLONE_NEWNS)
@@ -117,11 +126,10 @@ impl Init {
     }
 }
 
-/// For a container that is not there any more.
-const AGAIN: &str = "look why its runtime ended it, and start it again";
-
 const NO_CONTAINER: &str = "can't put devices into the container";
 const NO_ENTRY: &str = "can't enter the container's mount namespace";
+const AS_ROOT: &str = "the engine must run this hook as root with all capabilities, confined by no SELinux, AppArmor \
+                       or seccomp policy";
 
 fn namespace(pid: i32, name: &str) -> io::Result<File> {
     File::open(format!("/proc/{pid}/ns/{name}"))
@@ -138,8 +146,11 @@ fn root_of(pid: i32) -> Result<(u32, u32), Failure> {
         let file = format!("/proc/{pid}/{name}");
         let map = std::fs::read_to_string(&file)
             .map_err(|error| gone_or(pid, &format!("read of {file}"), &error))?;
-        outside_of_root(&map)
-            .ok_or_else(|| Failure::host(NO_CONTAINER, format!("its user namespace maps no root ({file})")))
+        outside_of_root(&map).ok_or_else(|| {
+            Failure::host(NO_CONTAINER, format!("its user namespace maps no root ({file})")).remedy(
+                "map id 0 in the container's uidMappings and gidMappings, or run it without a user namespace",
+            )
+        })
     };
     Ok((of("uid_map")?, of("gid_map")?))
 }
@@ -156,7 +167,13 @@ fn outside_of_root(map: &str) -> Option<u32> {
 }
 
 fn gone_or(pid: i32, call: &str, error: &io::Error) -> Failure {
-    Failure::host(NO_CONTAINER, format!("{call} for its process {pid}: {error}")).remedy(AGAIN)
+    let why = format!("{call} for its process {pid}: {error}");
+    Failure::host(NO_CONTAINER, why).remedy(match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ESRCH) => {
+            "it has ended: see the runtime's or engine's log for why, and start it again"
+        }
+        _ => AS_ROOT,
+    })
 }
 
 fn not_a_container(pid: i32) -> Failure {

@@ -45,8 +45,16 @@ impl Rootfs {
                 "can't open the container's root filesystem",
                 format!("open({}): {errno}", path.display()),
             )
-            .remedy("it is root.path of the bundle's config.json: look whether it is still there")
+            .remedy(
+                "it is root.path of the bundle's config.json, and the runtime must have mounted it by now",
+            )
         })?;
+        // The last of what is needed to come into Linux; the others (openat2, pidfd_open) are older.
+        if ground::mount_id(root.as_fd()) == Err(Errno::NOSYS) {
+            let what = "can't put devices into a live container";
+            let why = "this kernel is older than Linux 5.8: its statx doesn't tell mounts apart";
+            return Err(Failure::host(what, why).remedy(super::BEFORE_CREATE));
+        }
         Ok(Rootfs {
             root,
             path: path.to_owned(),
@@ -60,11 +68,14 @@ impl Rootfs {
         let mut parts = path.components();
         let absolute = parts.next() == Some(Component::RootDir);
         if !absolute || !parts.all(|part| matches!(part, Component::Normal(_))) {
-            return Err(self.failed(path, "path", "is not absolute and plain"));
+            return Err(misplaced(
+                path,
+                "a device's path must be absolute and without '..'",
+            ));
         }
         match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => Ok((self.directory(parent)?, name)),
-            _ => Err(self.failed(path, "path", "names no file")),
+            _ => Err(misplaced(path, "a device's path must name a file, not the root")),
         }
     }
 
@@ -108,9 +119,16 @@ impl Rootfs {
     /// A failure about the container's file `path`.
     pub fn failed(&self, path: &Path, call: &str, why: impl std::fmt::Display) -> Failure {
         let what = format!("can't put {} into the container", path.display());
-        Failure::host(what, format!("{call} in {}: {why}", self.path.display()))
-            .remedy("look at what the image and the container's mounts have there")
+        Failure::host(what, format!("{call} in {}: {why}", self.path.display())).remedy(
+            "the container needs a writable /dev with room, such as the tmpfs that engines mount there; \
+             see what its image and its mounts put in that place",
+        )
     }
+}
+
+fn misplaced(path: &Path, why: &str) -> Failure {
+    Failure::host(format!("can't put '{}' into the container", path.display()), why)
+        .remedy("this path is oci-mig-hook's own, not the image's: report it")
 }
 
 impl Directory<'_> {

@@ -59,30 +59,38 @@ pub fn read(path: &Path) -> Result<Option<Lease>, String> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
-    let mut bytes = Vec::with_capacity(4096);
+    let mut text = String::with_capacity(4096);
     file.take(LARGEST_LEASE)
-        .read_to_end(&mut bytes)
+        .read_to_string(&mut text)
         .map_err(|error| error.to_string())?;
-    parse(path, &bytes).map(Some)
+    parse(path, &text).map(Some)
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Lease, String> {
-    #[derive(serde::Deserialize)]
-    struct Versioned {
-        version: u32,
-    }
-    let Versioned { version } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if version > VERSION {
-        return Err(format!(
-            "its version is {version}, and this program knows versions up to {VERSION}"
-        ));
-    }
-    let lease: Lease = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+fn parse(path: &Path, text: &str) -> Result<Lease, String> {
+    let lease = match serde_json::from_str::<Lease>(text) {
+        Ok(lease) if lease.version <= VERSION => lease,
+        Ok(lease) => return Err(newer(lease.version)),
+        // A newer layout that this program can't read: say that, rather than where it stumbled.
+        Err(error) => return Err(newer_version(text).map_or_else(|| error.to_string(), newer)),
+    };
     let named_for = path.file_stem().and_then(|stem| stem.to_str());
     match named_for == Some(lease.id.to_string().as_str()) {
         true => Ok(lease),
         false => Err(format!("it holds the lease {}", lease.id)),
     }
+}
+
+fn newer_version(text: &str) -> Option<u32> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let Versioned { version } = serde_json::from_str(text).ok()?;
+    (version > VERSION).then_some(version)
+}
+
+fn newer(version: u32) -> String {
+    format!("its version is {version}, and this program knows versions up to {VERSION}")
 }
 
 /// Writes a lease beside its place and renames it there.

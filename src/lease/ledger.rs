@@ -8,7 +8,7 @@ use nix::fcntl::Flock;
 
 use super::files::{make_private, read, unusable, write};
 use super::transition::Fate;
-use super::{Lease, LeaseId, LeaseState, lock};
+use super::{Lease, LeaseId, LeaseState, liveness, lock};
 use crate::failure::Failure;
 
 /// The folder of leases.
@@ -54,13 +54,13 @@ impl Ledger {
         Ok(Ledger { dir: dir.to_owned() })
     }
 
-    /// The ledger in `dir` if there is one: for those who only look. Makes nothing.
+    /// The ledger in `dir` if there is one. Makes nothing.
     ///
     /// # Errors
-    /// A host failure where the folder is there and is not ours alone.
+    /// A host failure where the folder can't be looked into.
     pub fn existing(dir: &Path) -> Result<Option<Ledger>, Failure> {
         match std::fs::symlink_metadata(dir.join("leases")) {
-            Ok(_) => Ledger::open(dir).map(Some),
+            Ok(_) => Ok(Some(Ledger { dir: dir.to_owned() })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(unusable(&format!("can't look into {}", dir.display()), &error)),
         }
@@ -166,17 +166,17 @@ impl LockedLedger<'_> {
         }
     }
 
-    /// Carries out what was decided on a lease; `now` as [`Lease::written`] counts.
+    /// Carries out what was decided on a lease.
     ///
     /// # Errors
     /// As [`LockedLedger::put`] and [`LockedLedger::remove`].
-    pub fn carry_out(&mut self, lease: Lease, fate: Fate, now: u64) -> Result<(), Failure> {
+    pub fn carry_out(&mut self, lease: Lease, fate: Fate) -> Result<(), Failure> {
         match fate {
             Fate::Keep => Ok(()),
             Fate::Remove => self.remove(&lease.id),
             Fate::Release => self.put(&Lease {
                 state: LeaseState::Releasing,
-                written: now,
+                written: liveness::now(),
                 ..lease
             }),
         }

@@ -1,26 +1,25 @@
 //! Gone or alive: what the machine shows of a lease's holder. Reads the real /proc and the cgroups, changes nothing.
 
 use std::cell::OnceCell;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
 use procfs::process::Process as ProcProcess;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::transition::{CgroupState, Evidence, ProcessState};
-use super::{Container, Lease, Process};
+use super::{Container, Lease, LeaseState, Process};
 use crate::cgroup::{self, CgroupPath, Mounts, Population};
 use crate::failure::Failure;
 
-/// Where and when the observer stands: what a record is compared with.
+/// Where the observer stands: what a record is compared with.
 #[derive(Debug)]
 pub struct Here {
     /// The kernel's boot id.
     pub boot_id: String,
-    /// Milliseconds of CLOCK_BOOTTIME.
-    pub now: u64,
     /// Inode of our pid namespace.
     pub pid_namespace: u64,
     /// Inode of our cgroup namespace.
@@ -41,11 +40,8 @@ impl Here {
                 .map(|found| found.ino())
                 .map_err(|error| unreadable(path, &error))
         };
-        let clock = clock_gettime(ClockId::CLOCK_BOOTTIME)
-            .map_err(|errno| Failure::host("no clock", format!("clock_gettime(CLOCK_BOOTTIME): {errno}")))?;
         Ok(Here {
             boot_id: read("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned(),
-            now: u64::try_from(Duration::from(clock).as_millis()).unwrap_or(u64::MAX),
             pid_namespace: inode("/proc/self/ns/pid")?,
             cgroup_namespace: inode("/proc/self/ns/cgroup")?,
             mounts: OnceCell::new(),
@@ -61,11 +57,18 @@ impl Here {
     /// been put into the cgroup of its own earlier run.
     pub fn evidence_besides(&self, lease: &Lease, pending: Duration, besides: Option<i32>) -> Evidence {
         let container = lease.holder.container();
-        let age = Duration::from_millis(self.now.saturating_sub(lease.written));
+        let process = self.process_state(&container.process);
+        let age = Duration::from_millis(now().saturating_sub(lease.written));
         Evidence {
             this_boot: lease.boot_id == self.boot_id,
-            process: self.process_state(&container.process),
-            cgroup: self.cgroup_state(container, besides),
+            process,
+            cgroup: match process {
+                // A living container's cgroup decides nothing: no need to look.
+                ProcessState::Alive if lease.state != LeaseState::Pending => CgroupState::None,
+                // All that was in it has ended with it. Whatever is in its cgroup was put there by somebody else.
+                ProcessState::Gone if container.own_pid_namespace => CgroupState::None,
+                _ => self.cgroup_state(container, besides),
+            },
             overdue: age > pending,
         }
     }
@@ -110,13 +113,14 @@ impl Here {
         if container.cgroup_namespace != self.cgroup_namespace {
             return CgroupState::Unknown;
         }
-        match self.mounts.get_or_init(|| Mounts::read().ok()) {
-            Some(mounts) => worst(
-                container
-                    .cgroups
-                    .iter()
-                    .map(|group| mounts.population(group, besides)),
-            ),
+        // v1 shows only processes of our own pid namespace: from another one, empty says nothing.
+        let sees_all = container.process.pid_namespace == self.pid_namespace;
+        let population = |mounts: &Mounts, group: &CgroupPath| match mounts.population(group, besides) {
+            Population::Empty if !sees_all && !group.is_v2() => Population::Unknown,
+            population => population,
+        };
+        match self.mounts() {
+            Some(mounts) => worst(container.cgroups.iter().map(|group| population(mounts, group))),
             None => CgroupState::Unknown,
         }
     }
@@ -126,46 +130,74 @@ impl Here {
     /// # Errors
     /// A host failure where there is no such process.
     pub fn name_process(&self, pid: i32) -> Result<Process, Failure> {
-        let start = start_of(pid).ok_or_else(|| {
-            Failure::host(format!("process {pid} can't be named"), "it is gone")
-                .remedy("whoever started this container ended meanwhile; start it again")
-        })?;
+        let start = start_of(pid).ok_or_else(|| gone(pid, "it can't be named"))?;
         Ok(Process {
             pid,
             start,
             pid_namespace: self.pid_namespace,
         })
     }
+
+    /// Whether process `pid` is the first of a pid namespace that isn't ours.
+    ///
+    /// # Errors
+    /// A host failure where the process is gone.
+    pub fn is_init_of_another_namespace(&self, pid: i32) -> Result<bool, Failure> {
+        let look = || -> procfs::ProcResult<bool> {
+            let status = ProcProcess::new(pid)?.status()?;
+            let namespace = std::fs::metadata(format!("/proc/{pid}/ns/pid"))?.ino();
+            let is_init = status.nspid.and_then(|pids| pids.last().copied()) == Some(1);
+            Ok(is_init && namespace != self.pid_namespace)
+        };
+        look().map_err(|error| gone(pid, &error.to_string()))
+    }
+
+    /// The cgroups of process `pid` that are its container's alone: not the root, not this program's, not the
+    /// engine's (its parent's), nor an ancestor of those. Only those that can be looked at later: what is mounted.
+    ///
+    /// # Errors
+    /// A host failure where one of the processes is gone.
+    pub fn own_cgroups(&self, pid: i32) -> Result<Vec<CgroupPath>, Failure> {
+        let groups = cgroup::of_process(pid).map_err(|error| gone(pid, &error.to_string()))?;
+        self.owned(groups)
+    }
+
+    /// The groups that an OCI spec's `linux.cgroupsPath` names, less those that are nobody's own.
+    ///
+    /// # Errors
+    /// A host failure where the engine is gone.
+    pub fn own_cgroups_of_spec(&self, cgroups_path: &str) -> Result<Vec<CgroupPath>, Failure> {
+        self.owned(
+            self.mounts()
+                .map(|mounts| mounts.from_spec(cgroups_path))
+                .unwrap_or_default(),
+        )
+    }
+
+    fn owned(&self, mut groups: Vec<CgroupPath>) -> Result<Vec<CgroupPath>, Failure> {
+        let others = cgroup::bystanders()
+            .map_err(|error| gone(nix::unistd::getppid().as_raw(), &error.to_string()))?;
+        let is_mounted = |group: &CgroupPath| {
+            self.mounts()
+                .is_some_and(|mounts| mounts.directory(group).is_some())
+        };
+        groups.retain(|group| cgroup::is_own(group, &others) && is_mounted(group));
+        Ok(groups)
+    }
+
+    fn mounts(&self) -> Option<&Mounts> {
+        self.mounts.get_or_init(|| Mounts::read().ok()).as_ref()
+    }
 }
 
-/// The cgroups of process `pid` that are its container's alone: not the root, not this program's, not the engine's
-/// (its parent's), nor an ancestor of those.
-///
-/// # Errors
-/// A host failure where the process is gone.
-pub fn own_cgroups(pid: i32) -> Result<Vec<CgroupPath>, Failure> {
-    let others = bystanders();
-    let mut own = cgroup::of_process(pid)
-        .map_err(|error| Failure::host(format!("can't tell the cgroups of process {pid}"), error))?;
-    own.retain(|path| cgroup::is_own(path, &others));
-    Ok(own)
-}
-
-/// The groups that an OCI spec's `linux.cgroupsPath` names, less those that are nobody's own.
-pub fn own_cgroups_of_spec(cgroups_path: &str) -> Vec<CgroupPath> {
-    let others = bystanders();
-    let mut own = cgroup::from_spec(cgroups_path);
-    own.retain(|path| cgroup::is_own(path, &others));
-    own
-}
-
-/// Where this program and its parent, the engine or runtime, run themselves.
-fn bystanders() -> [Vec<CgroupPath>; 2] {
-    let of = |pid: i32| cgroup::of_process(pid).unwrap_or_default();
-    [
-        of(nix::unistd::getpid().as_raw()),
-        of(nix::unistd::getppid().as_raw()),
-    ]
+/// Now, as leases write it: milliseconds of CLOCK_BOOTTIME, which nobody can set.
+pub fn now() -> u64 {
+    let clock = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let millis = clock
+        .tv_sec
+        .saturating_mul(1000)
+        .saturating_add(clock.tv_nsec / 1_000_000);
+    u64::try_from(millis).unwrap_or(0)
 }
 
 /// One populated group is enough; all must be seen to be empty.
@@ -181,11 +213,47 @@ fn worst(populations: impl Iterator<Item = Population>) -> CgroupState {
     state
 }
 
-/// When process `pid` started, in clock ticks since boot; none where it is gone.
+/// When process `pid` started, in clock ticks since boot; none where it is gone. A full node has dozens to ask for, so
+/// nothing else is read out of the line.
 fn start_of(pid: i32) -> Option<u64> {
-    ProcProcess::new(pid).ok()?.stat().ok().map(|stat| stat.starttime)
+    let mut line = Vec::with_capacity(1024);
+    // Not `fs::read`, which feels its way from 32 bytes where a file tells no size.
+    let stat = File::open(format!("/proc/{pid}/stat")).ok()?;
+    stat.take(4096).read_to_end(&mut line).ok()?;
+    start_in(&line)
+}
+
+/// Field 22 of a process's stat. The second, its command in brackets, may hold anything.
+fn start_in(stat: &[u8]) -> Option<u64> {
+    let behind_command = memchr::memrchr(b')', stat)? + 1;
+    let fields = std::str::from_utf8(stat.get(behind_command..)?).ok()?;
+    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+fn gone(pid: i32, why: &str) -> Failure {
+    Failure::host(format!("process {pid} is gone"), why).remedy("start the container again")
 }
 
 fn unreadable(path: &str, error: &std::io::Error) -> Failure {
-    Failure::host(format!("can't read {path}"), error).remedy("/proc must be mounted here")
+    Failure::host(format!("can't read {path}"), error)
+        .remedy("it must be readable to root where this hook runs: is /proc mounted?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_started_when_proc_says_it_did() {
+        let own = procfs::process::Process::myself().unwrap();
+        assert_eq!(start_of(own.pid), Some(own.stat().unwrap().starttime));
+        assert_eq!(start_of(i32::MAX), None);
+    }
+
+    #[test]
+    fn a_command_that_looks_like_the_fields_behind_it_is_none() {
+        let stat = b"7 () S 1 2 3 (\xff) S 1 7 7 0 -1 4194304 76 0 0 0 0 0 0 0 20 0 1 0 514388 5783552 211\n";
+        assert_eq!(start_in(stat), Some(514_388));
+        assert_eq!(start_in(b"7 (short) S 1 7"), None);
+    }
 }

@@ -80,9 +80,17 @@ fn held_by_another(path: &Path, file: &File) -> Failure {
 
 /// Who holds a lock on `file`, as /proc/locks has it. Only for the message: it may be another by now.
 fn holder(file: &File) -> Option<(i32, String)> {
-    let inode = file.metadata().ok()?.ino();
+    let file = file.metadata().ok()?;
+    let device = (
+        nix::sys::stat::major(file.dev()),
+        nix::sys::stat::minor(file.dev()),
+    );
+    let is_it = |lock: &procfs::Lock| {
+        // Inode numbers repeat from one mount to the next.
+        lock.inode == file.ino() && (u64::from(lock.devmaj), u64::from(lock.devmin)) == device
+    };
     let locks = procfs::locks().ok()?;
-    let pid = locks.into_iter().find(|lock| lock.inode == inode)?.pid?;
+    let pid = locks.into_iter().find(is_it)?.pid?;
     let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some((pid, command.trim_end().to_owned()))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupPath;
 use crate::failure::Failure;
-use crate::mig::{ComputeInstanceId, DeviceNode, GpuInstanceId, GpuUuid, MigDevice, MigUuid, Profile};
+use crate::mig::{ComputeInstanceId, DeviceNode, Gpu, GpuInstanceId, GpuUuid, MigDevice, MigUuid, Profile};
 
 /// The layout that this program writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -27,7 +27,7 @@ pub struct Lease {
     pub holder: Holder,
     /// What is held: one device or several, all or none.
     pub devices: Vec<LeasedDevice>,
-    /// What was asked for, as canonical annotations: to know the same request again.
+    /// What was asked for, as canonical annotations: to know the same request again, never to act on it.
     pub request: BTreeMap<String, String>,
     /// The kernel's boot id when it was written: a lease of another boot is void.
     pub boot_id: String,
@@ -71,6 +71,8 @@ pub struct Container {
     pub bundle: Option<PathBuf>,
     /// The process whose end is the holder's end.
     pub process: Process,
+    /// The process is the init of a pid namespace of its own: the kernel lets it end only after all others in there.
+    pub own_pid_namespace: bool,
     /// The cgroups that are this container's alone; empty where it has none.
     pub cgroups: Vec<CgroupPath>,
     /// Inode of the cgroup namespace in which those paths mean something.
@@ -123,13 +125,14 @@ impl LeaseId {
         let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
         match got {
             Ok(16) => Ok(LeaseId(bytes.iter().map(|byte| format!("{byte:02x}")).collect())),
-            Ok(n) => Err(Failure::host(
-                "no random lease id",
-                format!("the kernel gave {n} of 16 bytes"),
-            )),
-            Err(error) => Err(Failure::host("no random lease id", error)),
+            Ok(n) => Err(no_random(&format!("the kernel gave {n} of 16 bytes"))),
+            Err(error) => Err(no_random(&error.to_string())),
         }
     }
+}
+
+fn no_random(why: &str) -> Failure {
+    Failure::host("no random lease id", why).remedy("start the container again once the machine is up")
 }
 
 impl FromStr for LeaseId {
@@ -175,7 +178,7 @@ impl LeasedDevice {
     }
 
     /// Whether this is `device` of that GPU, or was in its very place, so that its nodes are that device's now.
-    pub fn is(&self, gpu: &GpuUuid, device: &MigDevice) -> bool {
+    fn is(&self, gpu: &GpuUuid, device: &MigDevice) -> bool {
         match self {
             LeasedDevice::Mig(leased) => {
                 let same_place = leased.gpu == *gpu && leased.gi == device.gi && leased.ci == device.ci;
@@ -207,6 +210,11 @@ impl Holder {
 }
 
 impl Lease {
+    /// Whether it holds `device` of that GPU.
+    pub fn holds(&self, gpu: &Gpu, device: &MigDevice) -> bool {
+        self.devices.iter().any(|leased| leased.is(&gpu.uuid, device))
+    }
+
     /// The UUIDs of its devices, in the order in which they were chosen.
     pub fn uuids(&self) -> impl Iterator<Item = &MigUuid> {
         self.devices.iter().map(LeasedDevice::uuid)

@@ -96,6 +96,15 @@ impl Inventory {
             .flat_map(|gpu| gpu.devices().iter().map(move |device| (gpu, device)))
     }
 
+    /// Leaves a device out of all further choice.
+    pub fn forget(&mut self, uuid: &MigUuid) {
+        for gpu in &mut self.gpus {
+            if let MigMode::Enabled { devices, .. } = &mut gpu.mig {
+                devices.retain(|device| device.uuid != *uuid);
+            }
+        }
+    }
+
     /// The device of that UUID, with its GPU.
     pub fn device(&self, uuid: &MigUuid) -> Option<(&Gpu, &MigDevice)> {
         self.devices().find(|(_, device)| device.uuid == *uuid)

@@ -8,7 +8,7 @@ use super::Spec;
 /// Why the container that `spec` describes would have every MIG device of the node; none where it can be kept to its
 /// own.
 pub fn not_isolated(spec: Spec<'_>) -> Option<String> {
-    let own_users = spec.user_namespace();
+    let own_users = spec.new_user_namespace();
     if has_capability(spec, "CAP_SYS_ADMIN") && !own_users {
         let why =
             "it has CAP_SYS_ADMIN outside a user namespace (--privileged?), and with it every MIG capability";
@@ -21,6 +21,58 @@ pub fn not_isolated(spec: Spec<'_>) -> Option<String> {
         }
         Allowed::Unsaid | Allowed::Named => None,
     }
+}
+
+/// Why no device rule would hold for that container: it has no cgroup, or none that its engine names. Without one it can
+/// open whatever node it can make or is given.
+pub fn no_cgroup(spec: Spec<'_>) -> Option<String> {
+    let why = "it has no cgroup of its own (--cgroups=disabled?), so no device rule holds";
+    spec.cgroups_path().is_none().then(|| why.to_owned())
+}
+
+/// Which of the container's own rules or devices reaches the drivers of `nodes` (major, minor) beyond those very nodes:
+/// another instance's capability, or the right to configure all.
+pub fn other_devices(spec: Spec<'_>, nodes: &[(u32, u32)]) -> Option<String> {
+    let number = |of: &Value, key: &str| of.get(key).and_then(Value::as_i64).filter(|number| *number >= 0);
+    let reaches_others = |of: &Value| {
+        let (major, minor) = (number(of, "major"), number(of, "minor"));
+        let exact = nodes
+            .iter()
+            .any(|(a, b)| (Some(i64::from(*a)), Some(i64::from(*b))) == (major, minor));
+        let same_driver = nodes
+            .iter()
+            .any(|(a, _)| major.is_none_or(|major| major == i64::from(*a)));
+        same_driver && !exact
+    };
+    let is_char = |of: &Value| {
+        matches!(
+            of.get("type").and_then(Value::as_str),
+            None | Some("" | "a" | "c" | "u")
+        )
+    };
+    let opens = |rule: &&Value| {
+        let access = rule
+            .get("access")
+            .and_then(Value::as_str)
+            .filter(|access| !access.is_empty());
+        let allows = rule.get("allow").and_then(Value::as_bool).unwrap_or(false);
+        allows && access.is_none_or(|access| access.contains(['r', 'w']))
+    };
+    // A rule on all devices is not_isolated's matter: a later one may have taken it back.
+    let rules = spec
+        .array("/linux/resources/devices")
+        .filter(opens)
+        .filter(|rule| !is_on_all(rule));
+    let rule = rules
+        .filter(|rule| is_char(rule))
+        .find(|rule| reaches_others(rule));
+    let device = || {
+        spec.array("/linux/devices")
+            .filter(|device| is_char(device))
+            .find(|device| reaches_others(device))
+    };
+    rule.map(|rule| format!("its device rule {rule} reaches other NVIDIA devices"))
+        .or_else(|| device().map(|device| format!("its device {device} is another of NVIDIA's")))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -125,5 +177,49 @@ mod tests {
     fn without_rules_mknod_decides() {
         let unsaid = spec(json!(["CAP_MKNOD"]), json!([]), json!([]));
         assert!(not_isolated(Spec(&unsaid)).unwrap().contains("CAP_MKNOD"));
+    }
+
+    #[test]
+    fn without_a_cgroup_no_rule_holds() {
+        let with = json!({"linux": {"cgroupsPath": "/libpod_parent/x"}});
+        assert_eq!(no_cgroup(Spec(&with)), None);
+        for without in [
+            json!({}),
+            json!({"linux": {"cgroupsPath": ""}}),
+            json!({"linux": {"cgroupsPath": null}}),
+        ] {
+            assert!(no_cgroup(Spec(&without)).unwrap().contains("--cgroups=disabled"));
+        }
+    }
+
+    #[test]
+    fn what_reaches_the_same_drivers_must_be_the_very_nodes() {
+        let nodes = [(195, 255), (195, 0), (237, 30), (237, 31)];
+        let rules = |rules: Value| other_devices(Spec(&spec(json!([]), rules, json!([]))), &nodes);
+        assert_eq!(rules(deny()), None);
+        let ours = json!({"allow": true, "type": "c", "major": 237, "minor": 30, "access": "r"});
+        let console = json!({"allow": true, "type": "c", "major": 5, "minor": 1, "access": "rwm"});
+        let blocks = json!({"allow": true, "type": "b", "major": 237, "access": "rwm"});
+        let only_makes = json!({"allow": true, "type": "c", "major": 237, "access": "m"});
+        assert_eq!(rules(json!([ours, console, blocks, only_makes])), None);
+        for other in [
+            json!({"allow": true, "type": "c", "major": 237, "access": "rwm"}),
+            json!({"allow": true, "type": "c", "major": 237, "minor": 1, "access": "r"}),
+            json!({"allow": true, "type": "c", "major": -1, "minor": 1, "access": "r"}),
+            json!({"allow": true, "major": 195, "minor": 3}),
+        ] {
+            assert!(
+                rules(json!([other]))
+                    .unwrap()
+                    .contains("reaches other NVIDIA devices"),
+                "{other}"
+            );
+        }
+        let device = |minor: u32| {
+            let devices = json!({"linux": {"devices": [{"path": "/dev/x", "type": "c", "major": 237, "minor": minor}]}});
+            other_devices(Spec(&devices), &nodes)
+        };
+        assert_eq!(device(31), None);
+        assert!(device(1).unwrap().contains("another of NVIDIA's"));
     }
 }

@@ -8,6 +8,6 @@ mod spec;
 mod state;
 
 pub use bundle::read_config;
-pub use isolation::not_isolated;
+pub use isolation::{no_cgroup, not_isolated, other_devices};
 pub use spec::Spec;
 pub use state::State;

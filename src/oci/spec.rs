@@ -35,7 +35,16 @@ impl<'json> Spec<'json> {
         self.text("/root/path").map(|path| bundle.join(path))
     }
 
-    /// Whether it gets a user namespace of its own. One that it joins by path counts unless it is ours.
+    /// Whether it gets a user namespace that nobody had before. One that it joins by path may be anyone's by the time
+    /// that it is joined.
+    pub fn new_user_namespace(self) -> bool {
+        self.array("/linux/namespaces").any(|namespace| {
+            let path = namespace.get("path").and_then(Value::as_str).unwrap_or_default();
+            namespace.get("type").and_then(Value::as_str) == Some("user") && path.is_empty()
+        })
+    }
+
+    /// Whether it has a user namespace other than ours, new or joined.
     pub fn user_namespace(self) -> bool {
         self.array("/linux/namespaces").any(|namespace| {
             let path = namespace
@@ -46,15 +55,14 @@ impl<'json> Spec<'json> {
         })
     }
 
-    /// The container's id, which Podman's config names only in passing: in the cgroup's path, or in the folder where
-    /// Podman keeps what it mounts.
-    pub fn podman_id(self) -> Option<String> {
-        let from_cgroup = self.cgroups_path().and_then(|path| {
-            let last = path.rsplit(['/', ':']).next()?;
-            let last = last.strip_suffix(".scope").unwrap_or(last);
-            full_id(last.strip_prefix("libpod-").unwrap_or(last))
-        });
-        from_cgroup.or_else(|| self.array("/mounts").find_map(id_in_mount))
+    /// The container's id, which Podman's config names only in passing: in its cgroup's name. (Mounts name it too, and
+    /// are the user's to override.)
+    pub fn podman_id(self) -> Option<&'json str> {
+        let last = self.cgroups_path()?.rsplit(['/', ':']).next()?;
+        let name = last.strip_suffix(".scope").unwrap_or(last);
+        let name = name.strip_prefix("libpod-").unwrap_or(name);
+        let id = name.strip_prefix("payload-").unwrap_or(name);
+        (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
     }
 
     pub(super) fn array(self, pointer: &str) -> impl Iterator<Item = &'json Value> + use<'json> {
@@ -71,23 +79,6 @@ impl<'json> Spec<'json> {
             .and_then(Value::as_str)
             .filter(|text| !text.is_empty())
     }
-}
-
-/// The id in `.../overlay-containers/<id>/userdata/.containerenv`. Only that mount: its destination is Podman's own,
-/// while other sources are the user's to choose.
-fn id_in_mount(mount: &Value) -> Option<String> {
-    if mount.get("destination").and_then(Value::as_str) != Some("/run/.containerenv") {
-        return None;
-    }
-    let source = mount.get("source").and_then(Value::as_str)?;
-    let mut parts = source.rsplit('/');
-    let (_file, userdata, id) = (parts.next()?, parts.next()?, parts.next()?);
-    if userdata == "userdata" { full_id(id) } else { None }
-}
-
-fn full_id(text: &str) -> Option<String> {
-    let is_id = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-    is_id.then(|| text.to_owned())
 }
 
 fn is_not_ours(path: &str) -> bool {
@@ -116,15 +107,12 @@ mod tests {
             format!("/libpod_parent/libpod-{ID}"),
             format!("machine.slice:libpod:{ID}"),
             format!("/machine.slice/libpod-{ID}.scope"),
+            format!("/system.slice/x.service/libpod-payload-{ID}"),
         ] {
             let spec = json!({"linux": {"cgroupsPath": path}});
-            assert_eq!(Spec(&spec).podman_id().as_deref(), Some(ID), "{path}");
+            assert_eq!(Spec(&spec).podman_id(), Some(ID), "{path}");
         }
-        let source = format!("/run/containers/storage/overlay-containers/{ID}/userdata/.containerenv");
-        let spec =
-            json!({"linux": null, "mounts": [{"destination": "/run/.containerenv", "source": source}]});
-        assert_eq!(Spec(&spec).podman_id().as_deref(), Some(ID));
-        let elsewhere = json!({"mounts": [{"destination": "/data", "source": source}]});
+        let elsewhere = json!({"linux": {"cgroupsPath": "/a/b"}});
         assert_eq!(Spec(&elsewhere).podman_id(), None);
     }
 

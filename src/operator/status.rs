@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::duration;
 use crate::failure::Failure;
 use crate::host::Host;
-use crate::lease::liveness::Here;
+use crate::lease::liveness::{self, Here};
 use crate::lease::transition::{self, Fate};
 use crate::lease::{Contents, Holder, Lease, LeaseId, Ledger};
 use crate::mig::{
@@ -87,7 +87,8 @@ struct UnreadableFile {
 /// Prints the machine's MIG devices and who holds them: a table, or JSON.
 ///
 /// # Errors
-/// A host failure where the ledger or the driver can't be asked. What is known is printed all the same.
+/// A host failure where the driver can't be asked, or the ledger can't be read or has a file that can't: then nothing is
+/// handed out. What is known is printed all the same.
 pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let here = Here::look()?;
@@ -110,7 +111,11 @@ pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
         print(&status)
     };
     super::print(text.as_bytes())?;
-    Ok(inventory.map(|_| ())?)
+    inventory?;
+    match contents.unreadable.first() {
+        Some(file) => Err(file.failure().into()),
+        None => Ok(()),
+    }
 }
 
 /// The ledger at one moment.
@@ -163,10 +168,7 @@ impl View<'_> {
     }
 
     fn device(&self, gpu: &Gpu, device: &MigDevice) -> DeviceStatus {
-        let lease = self
-            .leases
-            .iter()
-            .find(|lease| lease.devices.iter().any(|leased| leased.is(&gpu.uuid, device)));
+        let lease = self.leases.iter().find(|lease| lease.holds(gpu, device));
         DeviceStatus {
             uuid: device.uuid.clone(),
             profile: device.profile,
@@ -215,7 +217,7 @@ impl View<'_> {
     fn lease(&self, lease: &Lease) -> LeaseStatus {
         LeaseStatus {
             id: lease.id.clone(),
-            age_seconds: self.here.now.saturating_sub(lease.written) / 1000,
+            age_seconds: liveness::now().saturating_sub(lease.written) / 1000,
             holder: lease.holder.clone(),
         }
     }
@@ -237,25 +239,20 @@ fn print(status: &Status) -> String {
         }
     }
     for device in &status.orphans {
-        table.row(row("gone".to_owned(), device));
+        let gpu = if status.error.is_some() { "?" } else { "gone" };
+        table.row(row(gpu.to_owned(), device));
     }
-    let mut text = if table.is_empty() {
-        "no MIG devices\n".to_owned()
-    } else {
-        table.to_string()
+    let mut text = match (table.is_empty(), &status.error) {
+        (false, _) => table.to_string(),
+        (true, None) => "no MIG devices\n".to_owned(),
+        // What there is isn't known; why follows as the error.
+        (true, Some(_)) => String::new(),
     };
     let notes = status
         .left_out
         .iter()
         .map(|left_out| format!("left out: {}: {}\n", left_out.what, left_out.reason));
     text.extend(notes);
-    let broken = status.unreadable.iter().map(|file| {
-        format!(
-            "unreadable lease file, nothing is handed out until it is gone: {}: {}\n",
-            file.path, file.why
-        )
-    });
-    text.extend(broken);
     text
 }
 

@@ -24,7 +24,7 @@ mod words;
 use std::collections::BTreeMap;
 
 pub use fit::Shortfall;
-pub use refusal::{GpuName, Holder, Limit, Refusal};
+pub use refusal::{GpuName, HeldBy, Limit, Refusal};
 
 use crate::mig::{Gpu, Inventory, MigDevice, MigMode, MigUuid, Profile};
 use crate::request::{Request, Want};
@@ -110,6 +110,7 @@ pub fn choose<'a>(
             request: Box::new(request.clone()),
             exist,
             holders: taken,
+            left_out: refusal::left_out(node),
         });
     }
     Ok(rank::pick(request, &allowed, held))

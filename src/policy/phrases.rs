@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use super::fit::Shortfall;
-use super::refusal::{GpuName, Holder};
+use super::refusal::{GpuName, HeldBy};
 use crate::mig::{LeftOut, Profile, Suffix};
 use crate::request::{GpuConstraint, Request, Want};
 
@@ -46,7 +46,7 @@ pub(super) fn place(gpu: Option<&GpuConstraint>) -> String {
 }
 
 /// `gpu 0: 3f2a90c1d7e4, 91bc03a4f5d6; gpu 1: 0c7d5e2b8a11; and 3 more`. The holders come by GPU.
-pub(super) fn by_gpu(holders: &[Holder]) -> String {
+pub(super) fn by_gpu(holders: &[HeldBy]) -> String {
     let mut text = String::new();
     let mut last = None;
     for holder in holders.iter().take(LISTED) {

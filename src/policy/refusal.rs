@@ -86,13 +86,9 @@ pub enum Refusal {
         /// How many would do, held or free.
         exist: usize,
         /// Who has those that are held.
-        holders: Vec<Holder>,
-    },
-    /// The container could reach every MIG device of the node, whichever it is given. The caller's finding, not
-    /// this module's.
-    CannotIsolate {
-        /// What in its configuration lets it.
-        reason: String,
+        holders: Vec<HeldBy>,
+        /// What can't be seen, which might do.
+        left_out: Vec<LeftOut>,
     },
 }
 
@@ -115,9 +111,9 @@ pub enum Limit {
     },
 }
 
-/// Who holds a device.
+/// Who holds a device, as a refusal names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct HeldBy {
     /// NVML index of the device's GPU.
     pub gpu: u32,
     /// The holder's short name.
@@ -135,14 +131,6 @@ pub struct GpuName {
     pub bus: String,
 }
 
-impl Refusal {
-    /// Whether the same request could be met later without anyone changing the node, its configuration or the
-    /// request: someone only has to give something back.
-    pub fn may_pass_with_time(&self) -> bool {
-        matches!(self, Refusal::Held { .. })
-    }
-}
-
 impl GpuName {
     pub(super) fn of(gpu: &Gpu) -> Self {
         GpuName {
@@ -154,9 +142,9 @@ impl GpuName {
 }
 
 /// Who holds this device, if anyone does.
-pub(super) fn holder(candidate: &Chosen, held: &Held) -> Option<Holder> {
+pub(super) fn holder(candidate: &Chosen, held: &Held) -> Option<HeldBy> {
     let name = held.by(&candidate.device.uuid)?.to_owned();
-    Some(Holder {
+    Some(HeldBy {
         gpu: candidate.gpu.index,
         name,
     })

@@ -2,7 +2,7 @@
 
 use super::fit::{self, Shortfall};
 use super::phrases::{by_gpu, difference, lack, list, names, noun, place, reasons};
-use super::refusal::{Holder, Limit, Refusal};
+use super::refusal::{HeldBy, Limit, Refusal};
 use crate::failure::Failure;
 use crate::mig::{LeftOut, MigUuid, Profile};
 use crate::request::{GpuConstraint, Request, keys};
@@ -59,11 +59,8 @@ impl From<Refusal> for Failure {
                 request,
                 exist,
                 holders,
-            } => held(&request, exist, &holders),
-            Refusal::CannotIsolate { reason } => {
-                Failure::refused("this container can't be kept to its own MIG device", reason)
-                    .remedy("run it without that, or set allow_privileged = true in the configuration")
-            }
+                left_out,
+            } => held(&request, exist, &holders, &left_out),
         }
     }
 }
@@ -195,16 +192,21 @@ fn too_few(request: &Request, exist: usize, left_out: &[LeftOut]) -> Failure {
     Failure::refused(format!("not enough {}", noun(request)), why).remedy(format!("ask for at most {exist}"))
 }
 
-fn held(request: &Request, exist: usize, holders: &[Holder]) -> Failure {
+fn held(request: &Request, exist: usize, holders: &[HeldBy], left_out: &[LeftOut]) -> Failure {
     let (taken, by) = (holders.len(), by_gpu(holders));
     if taken == exist {
         let why = format!("{taken} of {exist} held ({by})");
-        return Failure::refused(format!("no free {}", noun(request)), why).remedy(STATUS);
+        return Failure::refused(format!("no free {}", noun(request)), reasons([why], left_out))
+            .remedy(STATUS);
     }
     let why = format!(
         "{} asked for, {} of {exist} free, {taken} held ({by})",
         request.count(),
         exist - taken
     );
-    Failure::refused(format!("not enough free {}", noun(request)), why).remedy(STATUS)
+    Failure::refused(
+        format!("not enough free {}", noun(request)),
+        reasons([why], left_out),
+    )
+    .remedy(STATUS)
 }

@@ -1,20 +1,20 @@
 //! createRuntime (and prestart, its older name): the container exists, its process hasn't started. One that was
 //! served before is confirmed; one that wasn't is served now, as far as a live container can be.
 
-use std::path::Path;
-
-use super::{Options, config, forged, host, refuse_rootless, refuse_unless_isolated, rules, undo};
-use crate::cgroup;
+use super::{
+    Options, config, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver,
+    undo,
+};
 use crate::config::Config;
 use crate::confirm::{self, Claim};
 use crate::edits::device;
 use crate::failure::Failure;
 use crate::inject::{self, DeviceAccess, LiveContainer};
-use crate::lease::liveness::{self, Here};
+use crate::lease::liveness::Here;
 use crate::lease::{Container, LeaseId, LeaseState, Ledger};
 use crate::oci::{self, Spec, State};
 use crate::request::{Request, keys};
-use crate::reserve::{self, Asker};
+use crate::reserve::Asker;
 
 /// Confirms the lease that the container names, or reserves and injects what it asks for.
 pub fn run(document: &[u8], options: &Options) -> Result<(), Failure> {
@@ -25,16 +25,25 @@ pub fn run(document: &[u8], options: &Options) -> Result<(), Failure> {
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()))
     };
+    let lease = state.annotations.get(keys::LEASE);
+    if lease.is_none() && options.devices.is_some() {
+        return Err(lost_its_lease());
+    }
     if !super::concerns_us(annotations().map(|(key, _)| key)) {
         return Ok(());
     }
-    match state.annotations.get(keys::LEASE) {
-        Some(lease) => confirm(&state, lease, options),
-        None => match Request::from_annotations(annotations())? {
-            Some(request) => serve(&state, &request, options),
-            None => Ok(()),
-        },
+    super::say_nothing_where_the_container_chose(&state)?;
+    match (lease, Request::from_annotations(annotations())?) {
+        (Some(lease), _) => confirm(&state, lease, options),
+        (None, Some(request)) => serve(&state, request, options),
+        (None, None) => Ok(()),
     }
+}
+
+/// Our own hook entry, which only ever stands beside `mig.lease`: whoever took that out left the devices in.
+fn lost_its_lease() -> Failure {
+    let why = "its config.json has our edits, and no annotation mig.lease";
+    Failure::host("this container's reservation is gone", why).remedy("start it anew from its engine")
 }
 
 fn confirm(state: &State, lease: &str, options: &Options) -> Result<(), Failure> {
@@ -46,10 +55,17 @@ fn confirm(state: &State, lease: &str, options: &Options) -> Result<(), Failure>
     let Some(devices) = &options.devices else {
         return someone_else_confirms(&ledger, state, &lease);
     };
+    let container = living_container(&here, state)?;
+    if container.cgroups.is_empty() {
+        refuse_unless_isolated(
+            &config,
+            Some("it has no cgroup of its own, so no device rule holds".to_owned()),
+        )?;
+    }
     let claim = Claim {
         lease,
         devices: devices.clone(),
-        container: living_container(&here, state)?,
+        container,
     };
     confirm::confirm(&mut ledger.lock()?, &here, claim)
 }
@@ -58,68 +74,67 @@ fn confirm(state: &State, lease: &str, options: &Options) -> Result<(), Failure>
 fn someone_else_confirms(ledger: &Ledger, state: &State, id: &LeaseId) -> Result<(), Failure> {
     match ledger.get(id)? {
         Some(lease) if lease.holder.container().id == state.id => Ok(()),
-        _ => Err(forged("this container has no such lease")),
+        Some(_) => Err(forged("that lease is another container's")),
+        None => Err(confirm::taken_back()),
     }
 }
 
-fn serve(state: &State, request: &Request, options: &Options) -> Result<(), Failure> {
+fn serve(state: &State, request: Request, options: &Options) -> Result<(), Failure> {
     let config = config(options)?;
     refuse_rootless()?;
+    let document = oci::read_config(&state.bundle)?;
+    // Before its process is named, or anything else is done with its number: that could be another's by then.
+    let live = live_container(&config, state, Spec(&document))?;
     let here = Here::look()?;
     let container = living_container(&here, state)?;
-    let document = oci::read_config(&state.bundle)?;
-    refuse_unless_isolated(&config, oci::not_isolated(Spec(&document)))?;
-    let live = live_container(&config, &container, Spec(&document), &state.bundle)?;
-    if inject::device_access(live.pid)? == DeviceAccess::Everything {
+    let spec = Spec(&document);
+    refuse_unless_isolated(&config, oci::not_isolated(spec))?;
+    if live.device_access()? == DeviceAccess::Everything {
         refuse_unless_isolated(&config, Some("its cgroup allows every device".to_owned()))?;
     }
     let ledger = Ledger::open(&config.ledger_dir)?;
     let asker = Asker {
         container,
         state: LeaseState::Held,
+        request,
     };
-    let lease = reserve::reserve(&host(&config), &ledger, &here, &rules(&config), request, asker)?;
+    let lease = reserver(&config, &host(&config), &ledger, &here).reserve(asker)?;
     let devices = lease.devices.iter().map(|device| (device.uuid(), device.nodes()));
-    inject::into(&live, &device::for_devices(devices)).map_err(|failure| undo(&ledger, &lease, failure))
+    refuse_other_devices(&config, spec, &lease)
+        .and_then(|()| inject::into(&live, &device::for_devices(devices)))
+        .map_err(|failure| undo(&ledger, &lease, failure))
 }
 
-fn live_container(
-    config: &Config,
-    container: &Container,
-    spec: Spec<'_>,
-    bundle: &Path,
-) -> Result<LiveContainer, Failure> {
-    let rootfs = spec.rootfs(bundle).ok_or_else(|| {
+fn live_container(config: &Config, state: &State, spec: Spec<'_>) -> Result<LiveContainer, Failure> {
+    let rootfs = spec.rootfs(&state.bundle).ok_or_else(|| {
         Failure::host(
             "config.json names no root file system",
-            bundle.join("config.json").display(),
+            state.bundle.join("config.json").display(),
         )
         .remedy("look at the engine that wrote it")
     })?;
-    Ok(LiveContainer {
-        pid: container.process.pid,
-        rootfs,
-        outsiders: cgroup::of_process(nix::unistd::getppid().as_raw())
-            .into_iter()
-            .collect(),
-        may_have_everything: config.allow_privileged,
-    })
+    LiveContainer::open(pid(state)?, rootfs, config.allow_privileged)
 }
 
 fn living_container(here: &Here, state: &State) -> Result<Container, Failure> {
-    let pid = state.pid.ok_or_else(|| {
-        Failure::host(
-            "the container's state names no process",
-            "createRuntime runs while there is one",
-        )
-        .remedy("look at the hook's stage in the engine's configuration")
-    })?;
+    let pid = pid(state)?;
     let process = here.name_process(pid)?;
     Ok(Container {
         id: state.id.clone(),
         bundle: Some(state.bundle.clone()),
         process,
-        cgroups: liveness::own_cgroups(pid)?,
+        own_pid_namespace: here.is_init_of_another_namespace(pid)?,
+        cgroups: here.own_cgroups(pid)?,
         cgroup_namespace: here.cgroup_namespace,
+    })
+}
+
+fn pid(state: &State) -> Result<i32, Failure> {
+    state.pid.ok_or_else(|| {
+        Failure::host(
+            "the container's state names no process",
+            "createRuntime runs while there is one",
+        )
+        .remedy("look at the hook's stage in the engine's configuration")
     })
 }

@@ -4,20 +4,26 @@
 #![forbid(unsafe_code)]
 
 mod create_runtime;
+mod options;
 mod poststop;
 mod precreate;
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use nix::sys::signal::{SigSet, Signal};
 
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::host::Host;
-use crate::lease::{Lease, Ledger};
-use crate::mig::MigUuid;
+use crate::lease::liveness::Here;
+use crate::lease::{Lease, LeasedDevice, Ledger};
+use crate::oci::{self, Spec, State};
 use crate::release;
 use crate::request::keys;
-use crate::reserve::Rules;
+use crate::reserve::Reserver;
+
+pub use options::Options;
 
 /// The stages of a container's life at which an engine calls us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,30 +38,41 @@ pub enum Stage {
     Poststop,
 }
 
-/// What an engine's hook entry passes to a stage.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// `--config FILE`.
-    pub config: Option<PathBuf>,
-    /// `--devices UUID,...`: what was edited into the container. Only in hook entries that we wrote.
-    pub devices: Option<Vec<MigUuid>>,
-}
-
 /// Runs a stage.
 ///
 /// # Errors
 /// Whatever stops the container, or keeps its devices from being given back.
 pub fn run(stage: Stage, options: &Options) -> Result<(), Failure> {
-    // To the end, whatever happens: crun fails a container whose hook does not.
-    let mut document = Vec::new();
-    std::io::stdin()
-        .read_to_end(&mut document)
-        .map_err(|error| Failure::host("can't read standard input", error))?;
+    not_to_be_stopped();
+    let document = read_document()?;
     match stage {
         Stage::Precreate => precreate::run(document, options),
         Stage::CreateRuntime | Stage::Prestart => create_runtime::run(&document, options),
         Stage::Poststop => poststop::run(&document, options),
     }
+}
+
+/// Everything on standard input. To the end, whatever happens: crun fails a container whose hook does not.
+///
+/// # Errors
+/// A host failure where it can't be read.
+pub fn read_document() -> Result<Vec<u8>, Failure> {
+    let mut document = Vec::new();
+    let read = std::io::stdin().read_to_end(&mut document);
+    read.map_err(|error| {
+        Failure::host("can't read the container's document on standard input", error)
+            .remedy("an OCI runtime calls this hook; see README for how to set it up")
+    })?;
+    Ok(document)
+}
+
+/// Podman's hooks are in the process group of whoever typed the command: their ^Z must not stop us while we hold the
+/// lock that every other container waits for.
+fn not_to_be_stopped() {
+    let mut stops = SigSet::empty();
+    stops.extend([Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU]);
+    // Fails for no valid set.
+    let _ = stops.thread_block();
 }
 
 impl Stage {
@@ -71,32 +88,6 @@ impl Stage {
     }
 }
 
-impl Options {
-    /// Reads a hook entry's arguments; none where there is anything that hook entries don't have. It is here, and
-    /// not in the command line's types, because a container that didn't ask pays for every instruction.
-    pub fn from_hook_arguments<'a>(mut args: impl Iterator<Item = &'a str>) -> Option<Options> {
-        let mut options = Options::default();
-        while let Some(name) = args.next() {
-            let value = args.next()?;
-            match name {
-                "--config" => options.config = Some(value.into()),
-                "--devices" => {
-                    options.devices = Some(
-                        value
-                            .split(',')
-                            .map(|uuid| uuid.parse().ok())
-                            .collect::<Option<_>>()?,
-                    )
-                }
-                // Said for whoever takes the edits out again; a stage has the lease.
-                "--nodes" => {}
-                _ => return None,
-            }
-        }
-        Some(options)
-    }
-}
-
 /// Whether any of a container's annotations concerns us, so that anything needs to be opened at all.
 fn concerns_us<'a>(mut keys: impl Iterator<Item = &'a str>) -> bool {
     keys.any(keys::is_ours)
@@ -106,9 +97,12 @@ fn host(config: &Config) -> Host {
     Host::new(config.driver.clone(), config.nvml.clone())
 }
 
-fn rules(config: &Config) -> Rules {
-    Rules {
-        limits: config.limits.clone(),
+fn reserver<'a>(config: &'a Config, host: &'a Host, ledger: &'a Ledger, here: &'a Here) -> Reserver<'a> {
+    Reserver {
+        gpus: host,
+        ledger,
+        here,
+        limits: &config.limits,
         pending: config.pending,
     }
 }
@@ -122,6 +116,14 @@ fn refuse_unless_isolated(config: &Config, why_not: Option<String>) -> Result<()
         }
         _ => Ok(()),
     }
+}
+
+/// A container gets exact rules for its own device. Any other of its rules or devices that reaches the same drivers
+/// would be another container's device, or the right to all.
+fn refuse_other_devices(config: &Config, spec: Spec<'_>, lease: &Lease) -> Result<(), Failure> {
+    let nodes = lease.devices.iter().flat_map(LeasedDevice::nodes);
+    let numbers: Vec<_> = nodes.map(|node| (node.number.major, node.number.minor)).collect();
+    refuse_unless_isolated(config, oci::other_devices(spec, &numbers))
 }
 
 /// The ledger is root's. In a user namespace we only look like root.
@@ -149,6 +151,27 @@ fn undo(ledger: &Ledger, lease: &Lease, failure: Failure) -> Failure {
     }
 }
 
+/// crun writes a hook's standard error into any file of the host that the container's annotations name. What stands in
+/// our line is the container's to choose as well, so it goes elsewhere then: to the engine's own and the system log.
+fn say_nothing_where_the_container_chose(state: &State) -> Result<(), Failure> {
+    let chosen = ["run.oci.hooks.stderr", "run.oci.hooks.stdout"];
+    if !chosen.iter().any(|key| state.annotations.contains_key(*key)) {
+        return Ok(());
+    }
+    let nowhere = std::fs::File::options().write(true).open("/dev/null");
+    let silenced = nowhere.and_then(|nowhere| {
+        nix::unistd::dup2_stdout(&nowhere)?;
+        Ok(nix::unistd::dup2_stderr(&nowhere)?)
+    });
+    silenced.map_err(|error| {
+        Failure::host(
+            "can't turn standard error away from where the container's annotations point it",
+            error,
+        )
+        .remedy("remove the annotation run.oci.hooks.stderr")
+    })
+}
+
 fn forged(why: &str) -> Failure {
     Failure::usage(format!("annotation {}", keys::LEASE), why)
         .remedy("remove it: it is written by oci-mig-hook alone")
@@ -156,8 +179,9 @@ fn forged(why: &str) -> Failure {
 
 /// This program's own file, for hooks that must find it again.
 fn program() -> Result<PathBuf, Failure> {
-    let found =
-        std::env::current_exe().map_err(|error| Failure::host("can't tell where this program is", error))?;
+    let found = std::env::current_exe().map_err(|error| {
+        Failure::host("can't tell where this program is", error).remedy("is /proc mounted?")
+    })?;
     match found.exists() {
         true => Ok(found),
         false => Err(Failure::host(
@@ -169,5 +193,5 @@ fn program() -> Result<PathBuf, Failure> {
 }
 
 fn config(options: &Options) -> Result<Config, Failure> {
-    Config::load(options.config.as_deref().map(Path::new))
+    Config::load(options.config.as_deref())
 }

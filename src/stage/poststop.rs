@@ -14,6 +14,7 @@ pub fn run(document: &[u8], options: &Options) -> Result<(), Failure> {
     if !super::concerns_us(state.annotations.keys().map(String::as_str)) {
         return Ok(());
     }
+    super::say_nothing_where_the_container_chose(&state)?;
     let config = config(options)?;
     let Some(ledger) = Ledger::existing(&config.ledger_dir)? else {
         return Ok(());

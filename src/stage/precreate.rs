@@ -4,15 +4,18 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::{Options, config, forged, host, program, refuse_rootless, refuse_unless_isolated, rules, undo};
+use super::{
+    Options, config, forged, host, program, refuse_other_devices, refuse_rootless, refuse_unless_isolated,
+    reserver, undo,
+};
 use crate::config::Config;
-use crate::edits::{device, spec};
+use crate::edits::{ContainerEdits, device, spec};
 use crate::failure::Failure;
-use crate::lease::liveness::{self, Here};
+use crate::lease::liveness::Here;
 use crate::lease::{Container, Lease, LeaseId, LeaseState, LeasedDevice, Ledger};
 use crate::oci::{self, Spec};
 use crate::request::{Request, keys};
-use crate::reserve::{self, Asker};
+use crate::reserve::Asker;
 
 /// Reserves what the config asks for and writes the edited config; echoes a config that asks for nothing.
 pub fn run(document: Vec<u8>, options: &Options) -> Result<(), Failure> {
@@ -29,19 +32,29 @@ pub fn run(document: Vec<u8>, options: &Options) -> Result<(), Failure> {
     let request = Request::from_annotations(Spec(&spec).annotations())?;
     let config = config(options)?;
     refuse_rootless()?;
-    let ledger = Ledger::open(&config.ledger_dir)?;
-    let here = Here::look()?;
-    let asker = asker(&here, Spec(&spec))?;
-    match earlier_edits(&ledger, &here, &asker, &mut spec)? {
-        Earlier::StillGood => return print(&document),
-        Earlier::None | Earlier::TakenOut => {}
-    }
+    let earlier = Earlier::find(&spec)?;
     let Some(request) = request else {
+        earlier
+            .into_iter()
+            .for_each(|earlier| earlier.take_out(&mut spec));
         return print(&to_bytes(&spec)?);
     };
-    refuse_unless_isolated(&config, oci::not_isolated(Spec(&spec)))?;
-    let lease = reserve::reserve(&host(&config), &ledger, &here, &rules(&config), &request, asker)?;
-    edit(&mut spec, &config, &lease)
+    refuse_unless_isolated(
+        &config,
+        oci::not_isolated(Spec(&spec)).or_else(|| oci::no_cgroup(Spec(&spec))),
+    )?;
+    let ledger = Ledger::open(&config.ledger_dir)?;
+    let here = Here::look()?;
+    let asker = asker(&here, Spec(&spec), request)?;
+    if let Some(earlier) = earlier {
+        if earlier.is_waited_for(&ledger, &here, &asker)? {
+            return print(&document);
+        }
+        earlier.take_out(&mut spec);
+    }
+    let lease = reserver(&config, &host(&config), &ledger, &here).reserve(asker)?;
+    refuse_other_devices(&config, Spec(&spec), &lease)
+        .and_then(|()| edit(&mut spec, &config, &lease))
         .and_then(|()| print(&to_bytes(&spec)?))
         .map_err(|failure| undo(&ledger, &lease, failure))
 }
@@ -52,71 +65,63 @@ fn may_concern_us(document: &[u8]) -> bool {
     has("mig.") || has("\\u006") || has("\\u002e") || has("\\u002E")
 }
 
-enum Earlier {
-    /// No edits of ours stand in this config.
-    None,
-    /// They stand there for a reservation that waits for this very container.
-    StillGood,
-    /// They stood there, for a reservation that is history.
-    TakenOut,
+/// Our own edits in a config that has been here before: called twice for one container, or copied from an earlier
+/// one's bundle.
+struct Earlier {
+    lease: String,
+    edits: ContainerEdits,
 }
 
-/// A config that has been here before: called twice for one container, or copied from an earlier one's bundle.
-fn earlier_edits(ledger: &Ledger, here: &Here, asker: &Asker, spec: &mut Value) -> Result<Earlier, Failure> {
-    let named = Spec(spec).annotation(keys::LEASE).map(str::to_owned);
-    let ours = device::recover(spec::our_hooks(spec, &program()?));
-    let (id, mut ours) = match (named, ours) {
-        (None, None) => return Ok(Earlier::None),
-        (Some(_), None) => {
-            return Err(forged(
+impl Earlier {
+    /// # Errors
+    /// A usage failure for a `mig.lease` without our hooks beside it: we didn't write it.
+    fn find(spec: &Value) -> Result<Option<Earlier>, Failure> {
+        let lease = Spec(spec).annotation(keys::LEASE).map(str::to_owned);
+        match (lease, device::recover(spec::our_hooks(spec, &program()?))) {
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(forged(
                 "this container's config has it without our hooks beside it",
-            ));
+            )),
+            (lease, Some(mut edits)) => {
+                let lease = lease.unwrap_or_default();
+                edits.annotations.push((keys::LEASE.to_owned(), lease.clone()));
+                Ok(Some(Earlier { lease, edits }))
+            }
         }
-        (named, Some(ours)) => (named.unwrap_or_default(), ours),
-    };
-    let lease = match id.parse::<LeaseId>() {
-        Ok(id) => ledger.get(&id)?,
-        Err(_) => None,
-    };
-    if lease.is_some_and(|lease| is_waiting_for(&lease, here, asker)) {
-        return Ok(Earlier::StillGood);
     }
-    ours.annotations.push((keys::LEASE.to_owned(), id));
-    spec::take_out(spec, &ours);
-    Ok(Earlier::TakenOut)
-}
 
-fn is_waiting_for(lease: &Lease, here: &Here, asker: &Asker) -> bool {
-    let holder = lease.holder.container();
-    let alive = here.process_state(&holder.process) == crate::lease::transition::ProcessState::Alive;
-    lease.state == LeaseState::Pending
-        && holder.id == asker.container.id
-        && alive
-        && lease.boot_id == here.boot_id
+    /// Whether its reservation waits for this very container, made by this very engine for the same request.
+    fn is_waited_for(&self, ledger: &Ledger, here: &Here, asker: &Asker) -> Result<bool, Failure> {
+        let Ok(id) = self.lease.parse::<LeaseId>() else {
+            return Ok(false);
+        };
+        let lease = ledger.get(&id)?;
+        Ok(lease.is_some_and(|lease| lease.boot_id == here.boot_id && asker.asked_for(&lease)))
+    }
+
+    fn take_out(self, spec: &mut Value) {
+        spec::take_out(spec, &self.edits);
+    }
 }
 
 /// The container to be, and the process that outlives this hook: the engine that called it.
-fn asker(here: &Here, spec: Spec<'_>) -> Result<Asker, Failure> {
+fn asker(here: &Here, spec: Spec<'_>, request: Request) -> Result<Asker, Failure> {
     let id = spec.podman_id().ok_or_else(|| {
-        Failure::host(
-            "config.json names no container id",
-            "neither its cgroup nor its mounts are as Podman's are",
-        )
-        .remedy("the precreate stage is for Podman; README tells what other engines need")
+        Failure::host("config.json names no container id", "its cgroup's name is not as Podman makes it")
+            .remedy("the precreate stage is for Podman, and for containers with a cgroup; README tells what else there is")
     })?;
     let container = Container {
-        id,
+        id: id.to_owned(),
         bundle: None,
         process: here.name_process(nix::unistd::getppid().as_raw())?,
-        cgroups: spec
-            .cgroups_path()
-            .map(liveness::own_cgroups_of_spec)
-            .unwrap_or_default(),
+        own_pid_namespace: false,
+        cgroups: here.own_cgroups_of_spec(spec.cgroups_path().unwrap_or_default())?,
         cgroup_namespace: here.cgroup_namespace,
     };
     Ok(Asker {
         container,
         state: LeaseState::Pending,
+        request,
     })
 }
 
@@ -138,7 +143,8 @@ fn edit(spec: &mut Value, config: &Config, lease: &Lease) -> Result<(), Failure>
 }
 
 fn to_bytes(spec: &Value) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(spec).map_err(|error| Failure::host("config.json can't be written", error))
+    serde_json::to_vec(spec)
+        .map_err(|error| Failure::host("config.json can't be written", error).remedy("report this as a bug"))
 }
 
 fn print(document: &[u8]) -> Result<(), Failure> {
@@ -147,6 +153,6 @@ fn print(document: &[u8]) -> Result<(), Failure> {
         .and_then(|()| out.flush())
         .map_err(|error| {
             Failure::host("can't write config.json to standard output", error)
-                .remedy("look at the engine that called this hook: it does not take the answer")
+                .remedy("the engine that called this hook has gone; start the container again")
         })
 }

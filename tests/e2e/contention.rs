@@ -69,7 +69,7 @@ fn all(machine: &Machine, containers: usize, engine: impl Fn(usize) -> Engine + 
     let judge = Scratch::new("judge");
     let verdict = Verdict::default();
     let next = AtomicUsize::new(0);
-    let deadline = Instant::now() + Duration::from_secs(240);
+    let deadline = Instant::now() + Duration::from_secs(240 + containers as u64 / 5);
     thread::scope(|scope| {
         for process in 0..PROCESSES {
             let (verdict, next, engine, judge) = (&verdict, &next, &engine, &judge);
@@ -128,11 +128,21 @@ fn mixed(process: usize) -> Engine {
 
 #[test]
 fn two_hundred_containers_from_thirty_two_processes_on_seven_devices() {
+    no_device_is_given_twice(CONTAINERS);
+}
+
+#[test]
+#[ignore = "takes minutes: tests/run --soak"]
+fn soak_five_thousand_containers() {
+    no_device_is_given_twice(5000);
+}
+
+fn no_device_is_given_twice(containers: usize) {
     let machine = Machine::with(&["1g.10gb"; DEVICES]);
     let started = Instant::now();
-    let verdict = all(&machine, CONTAINERS, mixed);
+    let verdict = all(&machine, containers, mixed);
     say(&format!(
-        "{CONTAINERS} containers, {PROCESSES} processes, {DEVICES} devices, {} s: {verdict}",
+        "{containers} containers, {PROCESSES} processes, {DEVICES} devices, {} s: {verdict}",
         started.elapsed().as_secs()
     ));
     assert_eq!(

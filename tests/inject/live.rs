@@ -124,8 +124,7 @@ pub fn at_create_runtime(
     let Ok(state) = fs::read_to_string(gate.join("state")) else {
         panic!("no hook ran: {}", running.wait(DEADLINE));
     };
-    let live = live(&state, &bundle);
-    let injected = inside(engine.view, || work(&live));
+    let injected = inside(engine.view, || work(&live(&state, &bundle)?));
     answer(&gate, if injected.is_ok() { 0 } else { 3 });
     Story {
         injected,
@@ -148,15 +147,16 @@ fn answer(gate: &Scratch, code: i32) {
     fs::rename(new, gate.join("answer")).expect("a file of ours");
 }
 
-fn live(state: &str, bundle: &Bundle) -> LiveContainer {
+fn live(state: &str, bundle: &Bundle) -> Result<LiveContainer, Failure> {
     let state: Value = serde_json::from_str(state).expect("a state in JSON");
+    let pid = state["pid"].as_i64().expect("a pid") as i32;
+    LiveContainer::open(pid, rootfs(bundle), false)
+}
+
+/// A bundle's root filesystem, as the hook names it.
+pub fn rootfs(bundle: &Bundle) -> PathBuf {
     let rootfs = bundle.config["root"]["path"].as_str().expect("a root filesystem");
-    LiveContainer {
-        pid: state["pid"].as_i64().expect("a pid") as i32,
-        rootfs: bundle.folder().join(rootfs),
-        outsiders: Vec::new(),
-        may_have_everything: false,
-    }
+    bundle.folder().join(rootfs)
 }
 
 /// Does `work` in a thread that sees what `view` sees.

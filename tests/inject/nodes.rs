@@ -1,6 +1,8 @@
 //! The nodes and the permission that a container is given, and that it is given no more.
 
-use oci_mig_hook::inject;
+use std::fs;
+
+use oci_mig_hook::inject::{self, LiveContainer};
 use oci_mig_hook::mig::Access;
 use serde_json::json;
 
@@ -199,20 +201,40 @@ fn a_host_node_that_is_another_device_is_never_mounted() {
 
 #[test]
 fn a_container_that_has_ended_is_a_clear_error() {
-    let edits = devices().edits();
     let mut ended = std::process::Command::new("true").spawn().expect("true");
     let pid = ended.id() as i32;
     until("its end", || !is_alive(pid));
-    let container = inject::LiveContainer {
-        pid,
-        rootfs: rootfs::shared().to_owned(),
-        outsiders: Vec::new(),
-        may_have_everything: true,
-    };
-    let zombie = inject::into(&container, &edits).unwrap_err().to_string();
+    let open = || LiveContainer::open(pid, rootfs::shared().to_owned(), true).map(drop);
+    let zombie = open().unwrap_err().to_string();
     ended.wait().expect("its status");
-    let gone = inject::into(&container, &edits).unwrap_err().to_string();
+    let gone = open().unwrap_err().to_string();
     for why in [zombie, gone] {
         assert!(why.contains(&format!("process {pid}")), "{why}");
+    }
+}
+
+/// What is held is the process, not its number: nothing is done once it has ended, whoever has the number then.
+#[test]
+fn a_container_that_ends_while_it_is_served_is_a_clear_error() {
+    let edits = devices().edits();
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "cat"]);
+    let mut process = command
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("unshare");
+    let pid = process.id() as i32;
+    until("its namespace", || {
+        let link = |of: &str| fs::read_link(format!("/proc/{of}/ns/mnt")).expect("a link");
+        link(&pid.to_string()) != link("thread-self")
+    });
+    let container = LiveContainer::open(pid, rootfs::shared().to_owned(), true).expect("a container");
+    container.device_access().expect("it lives");
+    drop(process.stdin.take());
+    process.wait().expect("its status");
+    let access = container.device_access().map(drop);
+    for done in [access, inject::into(&container, &edits)] {
+        let why = done.unwrap_err().to_string();
+        assert!(why.contains(&format!("process {pid} has exited")), "{why}");
     }
 }

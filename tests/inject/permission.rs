@@ -8,7 +8,7 @@ use oci_mig_hook::failure::Exit;
 use oci_mig_hook::inject::{self, DeviceAccess, LiveContainer};
 use oci_mig_hook::mig::Access;
 
-use crate::live::{Devices, at_create_runtime, inside};
+use crate::live::{Devices, Story, at_create_runtime, inside};
 use crate::support::bundle::Bundle;
 use crate::support::cgroups::View;
 use crate::support::probe::{Answer, Probe, Seen};
@@ -48,12 +48,8 @@ impl Ungrouped {
     }
 
     fn container(&self) -> LiveContainer {
-        LiveContainer {
-            pid: self.0.id() as i32,
-            rootfs: rootfs::shared().to_owned(),
-            outsiders: Vec::new(),
-            may_have_everything: false,
-        }
+        let pid = self.0.id() as i32;
+        LiveContainer::open(pid, rootfs::shared().to_owned(), false).expect("a container")
     }
 }
 
@@ -86,22 +82,74 @@ fn a_container_without_a_group_of_its_own_is_refused_and_nothing_changes() {
 }
 
 #[test]
-fn a_group_that_an_outsider_shares_is_never_changed() {
+fn a_group_that_another_process_is_in_is_never_changed() {
     for (runtime, view) in everywhere() {
         let (who, edits) = (format!("{runtime} {view}"), devices().edits());
         let story = at_create_runtime(&Engine::new(runtime, view), Bundle::new(), |container| {
-            let groups = cgroup::of_process(container.pid).expect("its groups");
-            let before = rules(view, container.pid);
-            let shared = LiveContainer {
-                outsiders: vec![groups],
-                ..container.clone()
-            };
-            let done = inject::into(&shared, &edits);
-            assert_eq!(rules(view, container.pid), before, "{who}");
+            let before = rules(view, container.pid());
+            let guest = Guest::in_the_group_of(container.pid());
+            let done = inject::into(container, &edits);
+            assert_eq!(rules(view, container.pid()), before, "{who}");
+            drop(guest);
             done
         });
-        let why = story.refused();
-        assert!(why.contains("not the container's own"), "{who}: {why}");
+        shared(story, &who);
+    }
+}
+
+/// One `cgroupsPath`, as two runs of one bundle have it: the second's device would be the first's too.
+#[test]
+fn the_second_container_of_a_group_is_refused() {
+    for (runtime, view) in everywhere() {
+        let (who, edits) = (format!("{runtime} {view}"), devices().edits());
+        let first = Bundle::new().args(["sleep", "60"]).write();
+        let group = first.config["linux"]["cgroupsPath"].clone();
+        let engine = Engine::new(runtime, view);
+        let mut running = engine.container(&first);
+        running.create().ok();
+        running.start().ok();
+        let second = Bundle::new().with(|config| config["linux"]["cgroupsPath"] = group);
+        // What becomes of the first is the runtime's doing: runc ends all that is in the group of a failed container.
+        let story = at_create_runtime(&engine, second, |container| {
+            let before = rules(view, container.pid());
+            let done = inject::into(container, &edits);
+            assert_eq!(rules(view, container.pid()), before, "{who}");
+            done
+        });
+        shared(story, &who);
+    }
+}
+
+#[track_caller]
+fn shared(story: Story, who: &str) {
+    let exit = story.injected.as_ref().map_err(|failure| failure.exit());
+    assert_eq!(exit, Err(Exit::Refused), "{who}");
+    let why = story.refused();
+    assert!(why.contains("other processes are in its cgroup"), "{who}: {why}");
+    assert!(why.contains("another cgroupsPath"), "{who}: {why}");
+}
+
+/// A process that is no container's, in a container's groups.
+struct Guest(Child);
+
+impl Guest {
+    fn in_the_group_of(pid: i32) -> Self {
+        let guest = Self(Command::new("sleep").arg("60").spawn().expect("sleep"));
+        let mounts = cgroup::Mounts::read().expect("mountinfo");
+        for group in cgroup::of_process(pid).expect("its groups") {
+            let decides = group.is_v2() || group.has_controller("devices");
+            if let (true, Some(directory)) = (decides, mounts.directory(&group)) {
+                fs::write(directory.join("cgroup.procs"), guest.0.id().to_string()).expect("its group");
+            }
+        }
+        guest
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -133,17 +181,15 @@ fn a_container_that_has_every_device_is_told_apart() {
             let (who, edits) = (format!("{runtime} {view} {privileged}"), devices().edits());
             let bundle = Bundle::new().script(&Probe::new().writes(NODE).script());
             let bundle = if privileged { bundle.privileged() } else { bundle };
+            let root = crate::live::rootfs(&bundle);
             let story = at_create_runtime(&Engine::new(runtime, view), bundle, |container| {
-                let access = inject::device_access(container.pid)?;
+                let access = container.device_access()?;
                 // A program doesn't say what it allows; the spec does, and is judged before.
-                let told = privileged && has_v1_rules(container.pid);
+                let told = privileged && has_v1_rules(container.pid());
                 assert_eq!(access == DeviceAccess::Everything, told, "{who}");
                 let done = inject::into(container, &edits);
                 assert_eq!(done.is_err(), told, "{who}: {done:?}");
-                let asked_for = LiveContainer {
-                    may_have_everything: true,
-                    ..container.clone()
-                };
+                let asked_for = LiveContainer::open(container.pid(), root.clone(), true)?;
                 inject::into(&asked_for, &edits)
             });
             let seen = Seen::read(&story.ok());
@@ -163,7 +209,8 @@ fn has_v1_rules(pid: i32) -> bool {
 #[test]
 fn no_rules_at_all_is_everything() {
     let process = Ungrouped::start();
-    let pid = process.0.id() as i32;
+    let container = process.container();
+    let pid = container.pid();
     // The unified hierarchy's root has no program: what this process may do is decided in its own group and below.
     inside(View::V2, || {
         let mounts = cgroup::Mounts::read().expect("mountinfo");
@@ -176,7 +223,7 @@ fn no_rules_at_all_is_everything() {
         let directory = mounts.directory(&own).expect("v2 is mounted");
         fs::create_dir(&directory).expect("a group");
         fs::write(directory.join("cgroup.procs"), pid.to_string()).expect("its group");
-        let access = inject::device_access(pid);
+        let access = container.device_access();
         drop(process);
         fs::remove_dir(&directory).expect("an empty group");
         assert_eq!(access.expect("an answer"), DeviceAccess::Everything);

@@ -86,7 +86,7 @@ fn every_attached_program_is_replaced() {
         let (edits, major) = (devices.edits(), devices.major);
         let bundle = Bundle::new().script(&Probe::new().writes(NODE).writes("/dev/null").script());
         let story = at_create_runtime(&Engine::new(runtime, View::V2), bundle, |container| {
-            let group = group_of(container.pid);
+            let group = group_of(container.pid());
             attach(&group, &denies_major(major), ALLOW_MULTI);
             let before = bpf::attached(group.as_fd()).expect("a query").ids;
             inject::into(container, &edits)?;
@@ -109,7 +109,7 @@ fn a_program_that_calls_the_kernel_is_refused_and_all_stay() {
     for runtime in [Runtime::Runc, Runtime::Crun] {
         let edits = devices().edits();
         let story = at_create_runtime(&Engine::new(runtime, View::V2), Bundle::new(), |container| {
-            let group = group_of(container.pid);
+            let group = group_of(container.pid());
             attach(&group, &with_a_call(), ALLOW_MULTI);
             let before = bpf::attached(group.as_fd()).expect("a query").ids;
             let done = inject::into(container, &edits);
@@ -149,12 +149,7 @@ fn rules_of_a_group_above_are_not_changed() {
             link(&pid.to_string()) != link("thread-self")
         });
         let image = rootfs::own();
-        let container = LiveContainer {
-            pid,
-            rootfs: image.path().to_owned(),
-            outsiders: Vec::new(),
-            may_have_everything: false,
-        };
+        let container = LiveContainer::open(pid, image.path().to_owned(), false).expect("a container");
         let why = inject::into(&container, &edits).unwrap_err().to_string();
         drop(process.stdin.take());
         process.wait().expect("its status");

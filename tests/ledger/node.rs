@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use oci_mig_hook::failure::Failure;
-use oci_mig_hook::lease::liveness::Here;
+use oci_mig_hook::lease::liveness::{self, Here};
 use oci_mig_hook::lease::{
     Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Process, VERSION,
 };
@@ -86,6 +86,25 @@ impl Gpus for SevenSlices {
     }
 }
 
+/// The same, where nobody can make the nodes of the first devices.
+pub struct WithoutNodesBefore(pub u32);
+
+impl Gpus for WithoutNodesBefore {
+    fn inventory(&self) -> Result<Inventory, Failure> {
+        SevenSlices.inventory()
+    }
+
+    fn nodes(&self, _: &Gpu, device: &MigDevice) -> Result<Vec<DeviceNode>, Failure> {
+        match device.placement.start < self.0 {
+            true => Err(Failure::host(
+                format!("no node for slice {}", device.placement.start),
+                "made up",
+            )),
+            false => Ok(vec![]),
+        }
+    }
+}
+
 /// The UUID of the k-th device.
 pub fn uuid(k: u32) -> MigUuid {
     format!("MIG-0000000{k}-0000-5000-8000-000000000000")
@@ -105,6 +124,7 @@ pub fn container_of(id: &str, process: Process) -> Container {
         id: id.into(),
         bundle: Some("/bundle".into()),
         process,
+        own_pid_namespace: false,
         cgroups: vec![],
         cgroup_namespace: Here::look().unwrap().cgroup_namespace,
     }
@@ -134,6 +154,6 @@ pub fn lease_of(container: Container, state: LeaseState) -> Lease {
         request: Default::default(),
         boot_id: here.boot_id.clone(),
         driver: "550.54.15".into(),
-        written: here.now,
+        written: liveness::now(),
     }
 }

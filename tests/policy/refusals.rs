@@ -1,4 +1,4 @@
-//! What a refusal says, line by line, and whether waiting could help.
+//! What a refusal says, line by line.
 
 use oci_mig_hook::failure::{Exit, Failure};
 use oci_mig_hook::mig::{Inventory, MigMode};
@@ -16,14 +16,14 @@ fn line(refusal: Refusal) -> String {
 /// The line of a request that no wait would help.
 fn never(words: &str, node: &Inventory) -> String {
     let refusal = chosen(words, node, &[]).unwrap_err();
-    assert!(!refusal.may_pass_with_time(), "{refusal:?}");
+    assert!(!matches!(refusal, Refusal::Held { .. }), "{refusal:?}");
     line(refusal)
 }
 
 /// The line of a request that could be met once someone gives something back.
 fn not_now(words: &str, node: &Inventory, names: &[&str]) -> String {
     let refusal = chosen(words, node, names).unwrap_err();
-    assert!(refusal.may_pass_with_time(), "{refusal:?}");
+    assert!(matches!(refusal, Refusal::Held { .. }), "{refusal:?}");
     line(refusal)
 }
 
@@ -176,6 +176,47 @@ fn more_than_there_are_would_never_be_free() {
     );
 }
 
+/// The only GPU that had it fell off the bus: nobody is told to create another without hearing of that.
+#[test]
+fn what_is_left_out_is_said_whatever_is_missing() {
+    let mut node = two_a100();
+    node.left_out = vec![left_out("0000:03:00.0", "fell off the bus")];
+    let lost = "left out: 0000:03:00.0 (fell off the bus)";
+    assert_eq!(
+        never("profile=7g.40gb", &node),
+        format!(
+            "no 7g.40gb on this node: there are 4 x 2g.10gb, 2 x 3g.20gb; not created are 1g.5gb, 1g.5gb+me, 1g.10gb, \
+             4g.20gb, 7g.40gb; {lost}; create one with 'nvidia-smi mig -cgi 7g.40gb -C', or ask for another"
+        )
+    );
+    assert_eq!(
+        never("memory=100GB", &node),
+        format!(
+            "no MIG device of at least 100GB: nearest is 3g.20gb (20096 MiB), too small by 75272 MiB; {lost}; ask for \
+             less"
+        )
+    );
+    assert_eq!(
+        never("profile=3g.20gb count=3", &node),
+        format!("not enough 3g.20gb: 3 asked for, 2 exist; {lost}; ask for at most 2")
+    );
+    assert_eq!(
+        not_now("profile=3g.20gb count=2", &node, &["gpu 1: 2/0 3g.20gb"]),
+        format!(
+            "not enough free 3g.20gb: 2 asked for, 1 of 2 free, 1 held (gpu 1: 000000000000); {lost}; \
+             see 'oci-mig-hook status'"
+        )
+    );
+    node.left_out = (0..50)
+        .map(|n| left_out(&format!("0000:{n:02x}:00.0"), "fell off the bus"))
+        .collect();
+    let line = never("profile=3g.20gb count=3", &node);
+    assert!(
+        line.contains("0000:03:00.0 (fell off the bus) and 46 more; "),
+        "{line}"
+    );
+}
+
 #[test]
 fn a_constraint_that_accepts_no_gpu_is_answered_with_those_there_are() {
     let mut node = two_a100();
@@ -268,7 +309,7 @@ fn over_the_limits_names_the_key() {
     let node = two_a100();
     let limited = |words: &str, limits: &Limits| {
         let refusal = choose(&request(words), &node, &Held::default(), limits).unwrap_err();
-        assert!(!refusal.may_pass_with_time());
+        assert!(matches!(refusal, Refusal::OverLimit(_)), "{refusal:?}");
         line(refusal)
     };
     assert_eq!(
@@ -289,19 +330,6 @@ fn over_the_limits_names_the_key() {
         limited("memory=15GB", &small),
         "no MIG device of at least 15GB allowed here: limits.profiles allows only 2g.10gb; ask for one that is, or \
          extend limits.profiles in the configuration"
-    );
-}
-
-#[test]
-fn a_container_that_can_not_be_isolated_is_told_what_lets_it_out() {
-    let refusal = Refusal::CannotIsolate {
-        reason: "it has CAP_SYS_ADMIN".to_owned(),
-    };
-    assert!(!refusal.may_pass_with_time());
-    assert_eq!(
-        line(refusal),
-        "this container can't be kept to its own MIG device: it has CAP_SYS_ADMIN; run it without that, or set \
-         allow_privileged = true in the configuration"
     );
 }
 

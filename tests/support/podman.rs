@@ -65,13 +65,16 @@ impl Podman {
         command
     }
 
-    /// Runs a script in a fresh container; `options` come before the image.
+    /// Runs a script in a fresh container; `options` come before the image. What the script says is read from the
+    /// container's log: on a busy machine an attached Podman misses the end of a short container's output.
     pub fn run(&self, options: &[&str], script: &str) -> Outcome {
-        run(self
-            .container("run")
-            .arg("--rm")
-            .args(options)
-            .args([IMAGE, "sh", "-c", script]))
+        let log = self.folder.join(format!("log.{}", scratch::number()));
+        let mut command = self.container("run");
+        command.arg("--rm").args(options).arg("--log-driver=k8s-file");
+        command.arg(format!("--log-opt=path={}", log.display()));
+        let mut outcome = run(command.args([IMAGE, "sh", "-c", script]));
+        outcome.stdout = fs::read_to_string(&log).map(|log| said(&log)).unwrap_or_default();
+        outcome
     }
 
     /// A container that sleeps until it is told to end; its id.
@@ -170,4 +173,14 @@ impl Service<'_> {
         command.args(["--remote", "--url", &self.url, subcommand]);
         command
     }
+}
+
+/// Standard output in a log of conmon's: `2026-01-31T12:00:00.0+00:00 stdout F text`, with P where the line goes on.
+fn said(log: &str) -> String {
+    let lines = log.lines().filter_map(|line| {
+        let (_, rest) = line.split_once(' ')?;
+        let (kind, text) = rest.strip_prefix("stdout ")?.split_once(' ')?;
+        Some(text.to_owned() + if kind == "F" { "\n" } else { "" })
+    });
+    lines.collect()
 }

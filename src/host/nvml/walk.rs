@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::mem::ManuallyDrop;
 
 use nvml_wrapper::bitmasks::InitFlags;
 use nvml_wrapper::error::NvmlError;
@@ -38,7 +39,8 @@ pub fn inventory(library: &OsStr, reporter: &dyn Reporter) -> Result<Inventory, 
     reporter.asking(None, "nvmlInit");
     // NO_GPUS: a node without GPUs is for us to explain, not NVML's error.
     let nvml = Nvml::builder().lib_path(library).flags(InitFlags::NO_GPUS).init();
-    let nvml = nvml.map_err(|error| unusable(library, "nvmlInit", &error))?;
+    // Never shut down: this process ends with its answer, and shutting down would be one more call that can hang.
+    let nvml = ManuallyDrop::new(nvml.map_err(|error| unusable(library, "nvmlInit", &error))?);
     reporter.asking(None, "nvmlSystemGetDriverVersion");
     let driver = nvml
         .sys_driver_version()

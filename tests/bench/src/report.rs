@@ -1,0 +1,219 @@
+//! What was measured, as one table and as JSON.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// All that was measured.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// On which machine.
+    pub machine: String,
+    /// How often each stage was run by the clock.
+    pub rounds: usize,
+    /// The stages, those of a nearly full node after those of an empty one.
+    pub stages: Vec<Stage>,
+    /// Containers on real runtimes.
+    pub runtimes: Vec<Runtime>,
+}
+
+/// A stage, or the no-op program.
+#[derive(Debug)]
+pub struct Stage {
+    /// What it is.
+    pub name: &'static str,
+    /// How many devices others held.
+    pub held: usize,
+    /// Instructions, its child's included.
+    pub instructions: u64,
+    /// Wall time of each round.
+    pub walls: Vec<Duration>,
+    /// The most memory resident in any round, in KiB.
+    pub peak_kib: u64,
+}
+
+/// Containers on one runtime that meet our hooks in one way.
+#[derive(Debug)]
+pub struct Runtime {
+    /// The runtime, or Podman with it.
+    pub name: String,
+    /// How it met our hooks.
+    pub case: &'static str,
+    /// `create` of each run; empty where an engine does that by itself.
+    pub creates: Vec<Duration>,
+    /// The whole life of each run.
+    pub lives: Vec<Duration>,
+}
+
+/// The most that a stage is meant to take. Figures are printed beside it, never held against it: machines differ.
+struct Budget {
+    wall: Option<Duration>,
+    times_noop: Option<f64>,
+}
+
+const PEAK_MIB: u64 = 10;
+
+fn budget(stage: &str) -> Budget {
+    let wall = |micros| Some(Duration::from_micros(micros));
+    let (wall, times_noop) = match stage {
+        "precreate, reserves" => (wall(5000), None),
+        "createRuntime, confirms" | "poststop, releases" => (wall(1500), None),
+        "createRuntime, didn't ask" | "precreate, didn't ask" => (None, Some(1.3)),
+        _ => (None, None),
+    };
+    Budget { wall, times_noop }
+}
+
+impl Budget {
+    fn text(&self) -> String {
+        match (self.wall, self.times_noop) {
+            (Some(wall), _) => format!("{} ms", millis(wall)),
+            (_, Some(times)) => format!("{times} x no-op"),
+            _ => String::new(),
+        }
+    }
+}
+
+impl Report {
+    /// The table.
+    pub fn table(&self) -> String {
+        let mut text = format!(
+            "{}\n{} rounds; NVML answers at once; resident: at most {PEAK_MIB} MiB is meant\n\n",
+            self.machine, self.rounds
+        );
+        let _ = writeln!(
+            text,
+            "{:<28} {:>12} {:>9} {:>9} {:>7} {:>9}  budget (min)",
+            "stage", "instructions", "min ms", "median ms", "x no-op", "resident"
+        );
+        let mut held = 0;
+        for stage in &self.stages {
+            if stage.held != held {
+                held = stage.held;
+                let _ = writeln!(text, "with {held} of the node's devices held:");
+            }
+            text.push_str(&self.row(stage));
+        }
+        if !self.runtimes.is_empty() {
+            text.push_str(&self.runtime_table());
+        }
+        text
+    }
+
+    fn row(&self, stage: &Stage) -> String {
+        let (min, median) = spread(&stage.walls);
+        let row = format!(
+            "{:<28} {:>12} {:>9} {:>9} {:>7.2} {:>5.1} MiB  {}",
+            stage.name,
+            thousands(stage.instructions),
+            millis(min),
+            millis(median),
+            self.times_noop(min),
+            stage.peak_kib as f64 / 1024.0,
+            budget(stage.name).text()
+        );
+        row.trim_end().to_owned() + "\n"
+    }
+
+    fn times_noop(&self, min: Duration) -> f64 {
+        let noop = self.stages.first().map(|noop| spread(&noop.walls).0);
+        noop.map_or(f64::NAN, |noop| min.as_secs_f64() / noop.as_secs_f64())
+    }
+
+    fn runtime_table(&self) -> String {
+        let mut text = format!(
+            "\n{:<43} {:>20} {:>20}\n{:<14} {:<28} {:>10} {:>9} {:>10} {:>9}\n",
+            "", "create", "whole life", "runtime", "container", "min ms", "median ms", "min ms", "median ms"
+        );
+        for runtime in &self.runtimes {
+            let (create_min, create_median) = spread(&runtime.creates);
+            let (life_min, life_median) = spread(&runtime.lives);
+            let _ = writeln!(
+                text,
+                "{:<14} {:<28} {:>10} {:>9} {:>10} {:>9}",
+                runtime.name,
+                runtime.case,
+                millis(create_min),
+                millis(create_median),
+                millis(life_min),
+                millis(life_median)
+            );
+        }
+        text
+    }
+
+    /// The same figures for programs: times in microseconds, memory in KiB.
+    pub fn json(&self) -> Value {
+        let stages = self.stages.iter().map(|stage| {
+            let budget = budget(stage.name);
+            let (min, _) = spread(&stage.walls);
+            json!({
+                "stage": stage.name,
+                "held": stage.held,
+                "instructions": stage.instructions,
+                "wall_us": spread_json(&stage.walls),
+                "times_noop": self.times_noop(min),
+                "peak_kib": stage.peak_kib,
+                "budget": {
+                    "wall_us": budget.wall.map(micros),
+                    "times_noop": budget.times_noop,
+                    "peak_kib": PEAK_MIB * 1024,
+                },
+            })
+        });
+        let runtimes = self.runtimes.iter().map(|runtime| {
+            json!({
+                "runtime": runtime.name,
+                "container": runtime.case,
+                "create_us": spread_json(&runtime.creates),
+                "life_us": spread_json(&runtime.lives),
+            })
+        });
+        json!({
+            "machine": self.machine,
+            "rounds": self.rounds,
+            "stages": stages.collect::<Vec<_>>(),
+            "runtimes": runtimes.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// The least and the median; zero where nothing was measured.
+fn spread(times: &[Duration]) -> (Duration, Duration) {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
+    (at(0), at(sorted.len() / 2))
+}
+
+fn spread_json(times: &[Duration]) -> Value {
+    let (min, median) = spread(times);
+    match times.is_empty() {
+        true => Value::Null,
+        false => json!({"min": micros(min), "median": micros(median), "runs": times.len()}),
+    }
+}
+
+fn micros(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e7).round() / 10.0
+}
+
+fn millis(time: Duration) -> String {
+    match time.is_zero() {
+        true => "-".to_owned(),
+        false => format!("{:.2}", time.as_secs_f64() * 1e3),
+    }
+}
+
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
