@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{ASKS, HOST, REFUSED, USAGE, assert_says, config, refuses_document, state};
+use crate::support::bundle::Bundle;
 use crate::support::machine::{Machine, PROGRAM};
 use crate::support::process::{run, run_with};
 
@@ -116,13 +117,20 @@ fn a_state_that_is_none() {
             assert_says(&machine.stage(stage, &document), HOST, &line);
         }
     }
-    let line = "the container's state names no process: createRuntime runs while there is one; \
-                look at the hook's stage in the engine's configuration";
+    let line = "can't read /no/such/bundle/config.json: No such file or directory (os error 2); \
+                the runtime named that bundle; look whether it is still there";
     assert_says(
-        &machine.stage("createRuntime", &with("pid", json!(0))),
+        &machine.stage("createRuntime", &state(ASKS).to_string()),
         HOST,
         line,
     );
+    let bundle = Bundle::new().write();
+    let mut stopped = state(ASKS);
+    stopped["bundle"] = json!(bundle.folder());
+    stopped["pid"] = json!(0);
+    let line = "the container's state names no process: createRuntime runs while there is one; \
+                look at the hook's stage in the engine's configuration";
+    assert_says(&machine.stage("createRuntime", &stopped.to_string()), HOST, line);
     assert_eq!(machine.leases(), 0);
 }
 

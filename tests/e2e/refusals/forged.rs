@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ASKS, HOST, USAGE, assert_says, config, ledger, refuses_document, serves, state};
+use super::{ASKS, HOST, REFUSED, USAGE, assert_says, config, ledger, refuses_document, serves, state};
 use crate::support::machine::{Machine, PROGRAM};
 use crate::support::process::{Outcome, Running, run_with, start};
 
@@ -10,7 +10,8 @@ const NOBODYS: &str = "0123456789abcdef0123456789abcdef";
 const REMOVE_IT: &str = "remove it: it is written by oci-mig-hook alone";
 const ANEW: &str = "start it anew from its engine; mig.lease is never set by hand";
 const GONE: &str = "this container's reservation is gone: its engine was gone, or it took longer than lease.pending \
-                    to come into being, and the device was taken back; start it again; if it happens again, raise lease.pending";
+                    to come into being, and the device was taken back; start it again; if it happens again, \
+                    raise lease.pending";
 
 /// A container that precreate has served, about to exist.
 struct Served {
@@ -20,8 +21,13 @@ struct Served {
 
 impl Served {
     fn new(machine: &Machine) -> Self {
-        // The process stands in for a container's, and has no cgroup of its own.
-        machine.configure("allow_privileged", "true");
+        // What stands for the container's process here has no control group of its own.
+        if !std::fs::read_to_string(machine.config())
+            .expect("config.toml")
+            .contains("allow_privileged")
+        {
+            machine.configure("allow_privileged", "true");
+        }
         Self {
             spec: serves(machine),
             process: start(std::process::Command::new("sleep").arg("1000"), None),
@@ -54,9 +60,9 @@ impl Served {
 
     /// That call fails so, and changes nothing.
     #[track_caller]
-    fn is_refused(&self, machine: &Machine, state: &Value, line: &str) {
+    fn is_refused(&self, machine: &Machine, state: &Value, code: i32, line: &str) {
         let before = ledger(machine);
-        assert_says(&self.call("createRuntime", state), HOST, line);
+        assert_says(&self.call("createRuntime", state), code, line);
         assert!(ledger(machine) == before, "the ledger has changed");
     }
 }
@@ -85,27 +91,51 @@ fn create_runtime_with_a_lease_that_nobody_wrote() {
     let machine = Machine::named("one-gpu");
     let served = Served::new(&machine);
     let before = ledger(&machine);
-    for (lease, why) in [
-        ("x", "'x' is not a lease id (32 hex digits)"),
+    let forged = |why: &str| (USAGE, format!("annotation mig.lease: {why}; {REMOVE_IT}"));
+    for (lease, (code, line)) in [
+        ("x", forged("'x' is not a lease id (32 hex digits)")),
         (
             "../../../etc/passwd",
-            "'../../../etc/passwd' is not a lease id (32 hex digits)",
+            forged("'../../../etc/passwd' is not a lease id (32 hex digits)"),
         ),
-        (served.lease(), "that lease is another container's"),
+        (served.lease(), forged("that lease is another container's")),
+        (NOBODYS, (HOST, GONE.to_owned())),
     ] {
-        let line = format!("annotation mig.lease: {why}; {REMOVE_IT}");
         let state = state(&[ASKS[0], ("mig.lease", lease)]);
         for stage in ["createRuntime", "prestart"] {
-            assert_says(&machine.stage(stage, &state.to_string()), USAGE, &line);
+            assert_says(&machine.stage(stage, &state.to_string()), code, &line);
         }
         // Nothing is given back on its word.
         machine.stage("poststop", &state.to_string()).ok();
         assert!(ledger(&machine) == before, "{lease}: the ledger has changed");
     }
-    // One that nobody wrote can't be told from one that was taken back.
-    let state = state(&[ASKS[0], ("mig.lease", NOBODYS)]);
-    assert_says(&machine.stage("createRuntime", &state.to_string()), HOST, GONE);
-    assert!(ledger(&machine) == before, "the ledger has changed");
+}
+
+/// Whoever takes the annotation out of an edited config.json leaves the device in.
+#[test]
+fn create_runtime_without_the_lease_that_was_written() {
+    let machine = Machine::named("one-gpu");
+    let served = Served::new(&machine);
+    let mut state = served.state();
+    state["annotations"] = json!({"mig.profile": "1g.10gb"});
+    let line = "this container's reservation is gone: its config.json has our edits, and no annotation mig.lease; \
+                start it anew from its engine";
+    served.is_refused(&machine, &state, HOST, line);
+    state["annotations"] = json!(null);
+    served.is_refused(&machine, &state, HOST, line);
+}
+
+/// Its device rules would hold for whoever shares its control group, or not at all.
+#[test]
+fn confirm_of_a_container_without_a_control_group() {
+    let machine = Machine::named("one-gpu");
+    let served = Served::new(&machine);
+    let text = std::fs::read_to_string(machine.config()).expect("config.toml");
+    let without = text.replace("allow_privileged = true\n", "");
+    std::fs::write(machine.config(), without).expect("config.toml");
+    let line = "this container can't be isolated: it has no cgroup of its own, so no device rule holds; \
+                run it without those rights, or set allow_privileged = true to trust every such container";
+    served.is_refused(&machine, &served.state(), REFUSED, line);
 }
 
 #[test]
@@ -114,7 +144,7 @@ fn confirm_without_a_lease() {
     let served = Served::new(&machine);
     let file = machine.ledger().join(format!("leases/{}.json", served.lease()));
     std::fs::remove_file(file).expect("no lease");
-    served.is_refused(&machine, &served.state(), GONE);
+    served.is_refused(&machine, &served.state(), HOST, GONE);
 }
 
 /// It was taken back because it waited too long, and another has the device.
@@ -125,7 +155,7 @@ fn confirm_of_a_lease_that_was_taken_back() {
     let late = Served::new(&machine);
     std::thread::sleep(std::time::Duration::from_millis(300));
     let next = Served::new(&machine);
-    late.is_refused(&machine, &late.state(), GONE);
+    late.is_refused(&machine, &late.state(), HOST, GONE);
     next.call("createRuntime", &next.state()).ok();
     late.call("poststop", &late.state()).ok();
     assert_eq!(machine.leases(), 1, "a late end is not the next one's");
@@ -144,6 +174,7 @@ fn confirm_of_anothers_lease() {
     one.is_refused(
         &machine,
         &stranger,
+        HOST,
         &own(format!("lease {lease} is container {holder}'s")),
     );
 
@@ -151,7 +182,7 @@ fn confirm_of_anothers_lease() {
     let why = own(format!(
         "lease {lease} is for other devices than this container was given"
     ));
-    other.is_refused(&machine, &one.state(), &why);
+    other.is_refused(&machine, &one.state(), HOST, &why);
 
     // Twice is harmless; another process under the same id is an earlier run's successor.
     one.call("createRuntime", &one.state()).ok();
@@ -163,6 +194,7 @@ fn confirm_of_anothers_lease() {
     one.is_refused(
         &machine,
         &again,
+        HOST,
         &own(format!("lease {lease} is held by an earlier run of it")),
     );
 

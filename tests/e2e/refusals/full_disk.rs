@@ -63,7 +63,7 @@ fn no_space_for_a_lease() {
 #[test]
 fn no_space_to_confirm_with_and_release_all_the_same() {
     let machine = Machine::with(&["1g.10gb"; 2]);
-    // Its process stands in for a container's, and has no cgroup of its own.
+    // What stands for the container's process here has no control group of its own.
     machine.configure("allow_privileged", "true");
     let outcome = with_ledger(
         &machine,

@@ -76,6 +76,47 @@ fn refused_with_what_makes_them_so() {
     machine.stage("precreate", &document.to_string()).ok();
 }
 
+/// A device or a rule of the container's own that reaches the same drivers is another's device, or the right to all.
+#[test]
+fn refused_with_the_device_that_is_anothers() {
+    let machine = Machine::named("one-gpu");
+    let caps = machine.major("nvidia-caps").expect("a major");
+    let refused = |change: &dyn Fn(&mut Value), why: &str| {
+        let mut document = config(ASKS);
+        change(&mut document);
+        let line = format!("this container can't be isolated: {why}; {REMEDY}");
+        refuses_document(&machine, &document, REFUSED, &line);
+    };
+    let rule = json!({"allow": true, "type": "c", "major": caps, "minor": 1, "access": "r"});
+    refused(
+        &|document| {
+            let rules = document["linux"]["resources"]["devices"]
+                .as_array_mut()
+                .expect("rules");
+            rules.push(rule.clone());
+        },
+        &format!("its device rule {rule} reaches other NVIDIA devices"),
+    );
+    let device = json!({"path": "/dev/cap", "type": "c", "major": caps, "minor": 2});
+    refused(
+        &|document| document["linux"]["devices"] = json!([device]),
+        &format!("its device {device} is another of NVIDIA's"),
+    );
+    // With `--cgroups=disabled` no rule at all holds.
+    refused(
+        &|document| document["linux"]["cgroupsPath"] = json!(null),
+        "it has no cgroup of its own (--cgroups=disabled?), so no device rule holds",
+    );
+    // Making a node is not opening it, and a device of another driver is none of ours.
+    let mut document = config(ASKS);
+    let rules = document["linux"]["resources"]["devices"]
+        .as_array_mut()
+        .expect("rules");
+    rules.push(json!({"allow": true, "type": "c", "major": caps, "minor": 1, "access": "m"}));
+    rules.push(json!({"allow": true, "type": "c", "major": 10, "minor": 200, "access": "rw"}));
+    machine.stage("precreate", &document.to_string()).ok();
+}
+
 #[test]
 fn served_where_the_configuration_allows_it() {
     for (document, why) in privileged() {
