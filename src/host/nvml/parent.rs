@@ -82,7 +82,10 @@ impl Waited {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let cannot = |why: &dyn std::fmt::Display| Failure::host("NVML can't be asked", why);
+        let cannot = |why: &dyn std::fmt::Display| {
+            Failure::host("NVML can't be asked", why)
+                .remedy("this machine may be out of processes or memory: see 'dmesg' and 'ulimit -a'")
+        };
         let mut child = command.spawn().map_err(|error| cannot(&error))?;
         let out = child
             .stdout

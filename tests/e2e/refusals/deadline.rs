@@ -1,0 +1,178 @@
+//! NVML takes its time. A call that never comes back is not waited for; a node that wakes up slowly is.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::{ASKS, HOST, config, refuses, serves, state};
+use crate::support::machine::{Machine, PROGRAM};
+use crate::support::process::{Outcome, is_alive, kill, run_with, until};
+use crate::support::runtime::{Engine, Runtime};
+
+const REMEDY: &str = "'nvidia-smi' shows the same and 'dmesg' why; a GPU without persistence mode \
+                      ('nvidia-smi -pm 1') starts slowly: raise nvml.deadline for it";
+
+/// A node of that name whose NVML gets a second for each call.
+fn impatient(name: &str) -> Machine {
+    let machine = Machine::named(name);
+    machine.configure("nvml.deadline", "\"1s\"");
+    machine
+}
+
+/// The children that ask this machine's NVML.
+fn children(machine: &Machine) -> Vec<i32> {
+    let library = machine.library().display().to_string();
+    let pids = fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let asks = |pid: &i32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split('\0').any(|word| word == library) && is_alive(*pid)
+    };
+    pids.filter(asks).collect()
+}
+
+#[test]
+fn a_call_that_hangs_is_named_with_its_gpu() {
+    for (fault, call) in [
+        ("nvmlInitWithFlags", "nvmlInit"),
+        ("nvmlDeviceGetCount", "nvmlDeviceGetCount"),
+        ("nvmlDeviceGetMigMode@0", "nvmlDeviceGetMigMode for GPU 0"),
+        (
+            "nvmlDeviceGetMigDeviceHandleByIndex@5",
+            "nvmlDeviceGetMigDeviceHandleByIndex for GPU 5",
+        ),
+    ] {
+        let machine = impatient("hgx-h100");
+        machine.set(&[&format!("hang={fault}")]).expect("a fault");
+        let started = Instant::now();
+        let line = format!("NVML hangs: no answer to {call} within 1s; {REMEDY}");
+        refuses(&machine, ASKS, HOST, &line);
+        let took = started.elapsed();
+        assert!(
+            took > Duration::from_secs(1) && took < Duration::from_secs(10),
+            "{call}: {took:?}"
+        );
+        until("the child's end", || children(&machine).is_empty());
+        machine.set(&["hang="]).expect("no fault");
+        serves(&machine);
+    }
+}
+
+/// What is longer than the deadline is a hang, also where it would have ended some day.
+#[test]
+fn an_init_that_takes_longer_than_the_deadline() {
+    let machine = impatient("one-gpu");
+    machine.set(&["init_ms=3000"]).expect("a fault");
+    let line = format!("NVML hangs: no answer to nvmlInit within 1s; {REMEDY}");
+    refuses(&machine, ASKS, HOST, &line);
+    let text = fs::read_to_string(machine.config()).expect("config.toml");
+    fs::write(
+        machine.config(),
+        text.replace("deadline = \"1s\"", "deadline = \"6s\""),
+    )
+    .expect("config.toml");
+    serves(&machine);
+}
+
+#[test]
+fn a_live_container_is_not_kept_waiting_either() {
+    let machine = impatient("one-gpu");
+    machine.set(&["hang=nvmlDeviceGetUUID"]).expect("a fault");
+    let view = Runtime::Runc.views()[0];
+    let bundle = machine.bundle().annotation("mig.profile", "1g.10gb").write();
+    let outcome = Engine::new(Runtime::Runc, view).run(&bundle).failed();
+    let line = "oci-mig-hook: NVML hangs: no answer to nvmlDeviceGetUUID for GPU 0 within 1s; ";
+    assert!(outcome.stderr.contains(line), "{outcome}");
+    assert_eq!(machine.leases(), 0);
+}
+
+/// A child that hangs in the driver can't be ended by anyone. Whatever it has open stays open: so it has nothing of the
+/// engine's, and the lock neither.
+#[test]
+fn what_hangs_has_nothing_of_the_engines_open() {
+    let machine = Machine::named("one-gpu");
+    machine.set(&["hang=nvmlInitWithFlags"]).expect("a fault");
+    let mut command = Command::new(PROGRAM);
+    command.args(["precreate", "--config"]).arg(machine.config());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut hook = command.spawn().expect("the program under test");
+    let mut input = hook.stdin.take().expect("a pipe");
+    input
+        .write_all(config(ASKS).to_string().as_bytes())
+        .expect("its document");
+    drop(input);
+    until("a child that hangs", || children(&machine).len() == 1);
+    let child = children(&machine)[0];
+    until("the child to cut itself loose", || session(child) == child);
+
+    // Others can give back what they hold meanwhile.
+    let ended = state(&[("mig.profile", "1g.10gb")]).to_string();
+    assert!(run_with(&mut machine.program("poststop"), &ended).ok().took < Duration::from_secs(5));
+
+    let (mut stdout, mut stderr) = (
+        hook.stdout.take().expect("a pipe"),
+        hook.stderr.take().expect("a pipe"),
+    );
+    let (done, wait) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut said = Vec::new();
+        let read = stdout
+            .read_to_end(&mut said)
+            .and_then(|_| stderr.read_to_end(&mut said));
+        let _ = done.send(read.map(|_| said));
+    });
+    kill(hook.id() as i32);
+    hook.wait().expect("its end");
+    let said = wait
+        .recv_timeout(Duration::from_secs(10))
+        .expect("the end of the engine's pipes");
+    assert_eq!(said.expect("pipes"), b"");
+    assert!(is_alive(child), "it hangs and keeps nothing open");
+    machine.set(&["hang="]).expect("no fault");
+    until("the child's end", || !is_alive(child));
+    assert_eq!(machine.leases(), 0);
+}
+
+/// The session that this process is in: field 6 of its stat.
+fn session(pid: i32) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    rest.split_whitespace()
+        .nth(3)
+        .and_then(|field| field.parse().ok())
+        .unwrap_or(0)
+}
+
+/// A node with eight GPUs without persistence mode, each of which takes that long to wake up.
+fn slow(machine: &Machine, milliseconds: u64) -> Outcome {
+    machine
+        .set(&[&format!("first_touch_ms={milliseconds}")])
+        .expect("a fault");
+    let outcome = run_with(&mut machine.program("precreate"), &config(ASKS).to_string()).ok();
+    let at_least = Duration::from_millis(8 * milliseconds);
+    assert!(outcome.took > at_least, "the node was not slow: {outcome}");
+    assert!(
+        outcome.stdout.contains("\"NVIDIA_VISIBLE_DEVICES=MIG-"),
+        "{outcome}"
+    );
+    assert_eq!(machine.leases(), 1);
+    outcome
+}
+
+/// The deadline is for one call, not for all.
+#[test]
+fn a_slow_but_healthy_node() {
+    slow(&impatient("hgx-h100"), 300);
+}
+
+#[test]
+#[ignore = "a soak of half a minute: 8 GPUs x 3 s with the default deadline of 10 s"]
+fn soak_a_slow_but_healthy_node() {
+    let outcome = slow(&Machine::named("hgx-h100"), 3000);
+    assert!(outcome.took > Duration::from_secs(24), "{outcome}");
+}
