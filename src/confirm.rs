@@ -19,23 +19,48 @@ pub struct Claim {
     pub container: Container,
 }
 
-/// Turns the lease that `claim` names into a held one. Harmless twice.
+/// A claim that is right: its lease is there, is this container's, and names these devices.
+#[derive(Debug)]
+pub struct Confirmed {
+    lease: Lease,
+    container: Container,
+}
+
+/// Checks `claim` against the ledger. Changes nothing.
 ///
 /// # Errors
 /// A host failure where there is no such lease (it was taken back), or it is another container's, or names other
 /// devices.
-pub fn confirm(ledger: &mut LockedLedger<'_>, here: &Here, claim: Claim) -> Result<(), Failure> {
+pub fn confirm(ledger: &LockedLedger<'_>, here: &Here, claim: Claim) -> Result<Confirmed, Failure> {
     let lease = ledger.get(&claim.lease)?.ok_or_else(taken_back)?;
     check(&lease, here, &claim)?;
-    if lease.state == LeaseState::Held {
-        return Ok(());
-    }
-    ledger.put(&Lease {
-        state: LeaseState::Held,
-        holder: Holder::Container(claim.container),
-        written: liveness::now(),
-        ..lease
+    Ok(Confirmed {
+        lease,
+        container: claim.container,
     })
+}
+
+impl Confirmed {
+    /// Whose it is.
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// Turns the lease into a held one. Harmless twice.
+    ///
+    /// # Errors
+    /// A host failure where the ledger can't be changed: the container must not start.
+    pub fn hold(self, ledger: &mut LockedLedger<'_>) -> Result<(), Failure> {
+        if self.lease.state == LeaseState::Held {
+            return Ok(());
+        }
+        ledger.put(&Lease {
+            state: LeaseState::Held,
+            holder: Holder::Container(self.container),
+            written: liveness::now(),
+            ..self.lease
+        })
+    }
 }
 
 fn check(lease: &Lease, here: &Here, claim: &Claim) -> Result<(), Failure> {

@@ -2,11 +2,11 @@
 
 use std::cell::OnceCell;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use procfs::process::Process as ProcProcess;
+use nix::time::{ClockId, clock_gettime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -143,11 +143,14 @@ impl Here {
     /// # Errors
     /// A host failure where the process is gone.
     pub fn is_init_of_another_namespace(&self, pid: i32) -> Result<bool, Failure> {
-        let look = || -> procfs::ProcResult<bool> {
-            let status = ProcProcess::new(pid)?.status()?;
-            let namespace = std::fs::metadata(format!("/proc/{pid}/ns/pid"))?.ino();
-            let is_init = status.nspid.and_then(|pids| pids.last().copied()) == Some(1);
-            Ok(is_init && namespace != self.pid_namespace)
+        let look = || -> io::Result<bool> {
+            if std::fs::metadata(format!("/proc/{pid}/ns/pid"))?.ino() == self.pid_namespace {
+                return Ok(false);
+            }
+            let status = String::from_utf8_lossy(&read(&format!("/proc/{pid}/status"))?).into_owned();
+            let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            // Its pid in each namespace, its own the last.
+            Ok(pids.and_then(|pids| pids.split_ascii_whitespace().next_back()) == Some("1"))
         };
         look().map_err(|error| gone(pid, &error.to_string()))
     }
@@ -192,12 +195,9 @@ impl Here {
 
 /// Now, as leases write it: milliseconds of CLOCK_BOOTTIME, which nobody can set.
 pub fn now() -> u64 {
-    let clock = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let millis = clock
-        .tv_sec
-        .saturating_mul(1000)
-        .saturating_add(clock.tv_nsec / 1_000_000);
-    u64::try_from(millis).unwrap_or(0)
+    // Through libc: rustix would look for the vDSO by itself, which valgrind doesn't survive. It can't fail.
+    let clock = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(clock.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One populated group is enough; all must be seen to be empty.
@@ -216,16 +216,19 @@ fn worst(populations: impl Iterator<Item = Population>) -> CgroupState {
 /// When process `pid` started, in clock ticks since boot; none where it is gone. A full node has dozens to ask for, so
 /// nothing else is read out of the line.
 fn start_of(pid: i32) -> Option<u64> {
-    let mut line = Vec::with_capacity(1024);
-    // Not `fs::read`, which feels its way from 32 bytes where a file tells no size.
-    let stat = File::open(format!("/proc/{pid}/stat")).ok()?;
-    stat.take(4096).read_to_end(&mut line).ok()?;
-    start_in(&line)
+    start_in(&read(&format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// A file of /proc. Such files tell no size, so `fs::read` would feel its way from 32 bytes.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4096);
+    File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Field 22 of a process's stat. The second, its command in brackets, may hold anything.
 fn start_in(stat: &[u8]) -> Option<u64> {
-    let behind_command = memchr::memrchr(b')', stat)? + 1;
+    let behind_command = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let fields = std::str::from_utf8(stat.get(behind_command..)?).ok()?;
     fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }

@@ -124,17 +124,20 @@ fn no_such_profile(
     };
     let creatable = fit::same_by_name(wanted, offered);
     let offered = (!offered.is_empty()).then(|| format!("not created are {}", list(offered)));
-    let nearest = nearest.filter(|_| creatable.is_none());
-    let nearest = nearest.map(|it| format!("nearest is {it} ({})", difference(wanted, it)));
-    let why = [Some(there), offered, nearest].into_iter().flatten();
+    let differs = nearest.filter(|_| creatable.is_none());
+    let differs = differs.map(|it| format!("nearest is {it} ({})", difference(wanted, it)));
+    let why = [Some(there), offered, differs].into_iter().flatten();
     let failure = Failure::refused(format!("no {wanted} {}", place(gpu)), reasons(why, left_out));
-    match creatable {
+    match creatable.or(nearest.filter(|_| exist.is_empty())) {
         // What was left out may well be one already.
         _ if exist.is_empty() && !left_out.is_empty() => failure.remedy(SEE_TO_LEFT_OUT),
+        Some(it) if creatable.is_none() => failure.remedy(format!(
+            "ask for a profile that is offered, and create one with 'nvidia-smi mig -cgi {it} -C'"
+        )),
         Some(it) => failure.remedy(format!(
             "create one with 'nvidia-smi mig -cgi {it} -C', or ask for another"
         )),
-        None if exist.is_empty() => failure.remedy("create one with nvidia-smi mig"),
+        None if exist.is_empty() => failure.remedy("see what can be created with 'nvidia-smi mig -lgip'"),
         None => failure.remedy("ask for one of those that there are"),
     }
 }

@@ -1,6 +1,8 @@
 //! createRuntime (and prestart, its older name): the container exists, its process hasn't started. One that was
 //! served before is confirmed; one that wasn't is served now, as far as a live container can be.
 
+use std::path::Path;
+
 use super::{
     Options, config, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver,
     undo,
@@ -55,19 +57,18 @@ fn confirm(state: &State, lease: &str, options: &Options) -> Result<(), Failure>
     let Some(devices) = &options.devices else {
         return someone_else_confirms(&ledger, state, &lease);
     };
-    let container = living_container(&here, state)?;
-    if container.cgroups.is_empty() {
-        refuse_unless_isolated(
-            &config,
-            Some("it has no cgroup of its own, so no device rule holds".to_owned()),
-        )?;
-    }
     let claim = Claim {
         lease,
         devices: devices.clone(),
-        container,
+        container: living_container(&here, state)?,
     };
-    confirm::confirm(&mut ledger.lock()?, &here, claim)
+    let mut locked = ledger.lock()?;
+    let confirmed = confirm::confirm(&locked, &here, claim)?;
+    if confirmed.container().cgroups.is_empty() {
+        let why = "it has no cgroup of its own, so no device rule holds";
+        refuse_unless_isolated(&config, Some(why.to_owned()))?;
+    }
+    confirmed.hold(&mut locked)
 }
 
 /// A hook of the administrator's beside the one that precreate wrote: that one confirms.
@@ -80,11 +81,12 @@ fn someone_else_confirms(ledger: &Ledger, state: &State, id: &LeaseId) -> Result
 }
 
 fn serve(state: &State, request: Request, options: &Options) -> Result<(), Failure> {
+    let pid = pid(state)?;
     let config = config(options)?;
     refuse_rootless()?;
     let document = oci::read_config(&state.bundle)?;
     // Before its process is named, or anything else is done with its number: that could be another's by then.
-    let live = live_container(&config, state, Spec(&document))?;
+    let live = live_container(&config, pid, &state.bundle, Spec(&document))?;
     let here = Here::look()?;
     let container = living_container(&here, state)?;
     let spec = Spec(&document);
@@ -105,15 +107,20 @@ fn serve(state: &State, request: Request, options: &Options) -> Result<(), Failu
         .map_err(|failure| undo(&ledger, &lease, failure))
 }
 
-fn live_container(config: &Config, state: &State, spec: Spec<'_>) -> Result<LiveContainer, Failure> {
-    let rootfs = spec.rootfs(&state.bundle).ok_or_else(|| {
+fn live_container(
+    config: &Config,
+    pid: i32,
+    bundle: &Path,
+    spec: Spec<'_>,
+) -> Result<LiveContainer, Failure> {
+    let rootfs = spec.rootfs(bundle).ok_or_else(|| {
         Failure::host(
             "config.json names no root file system",
-            state.bundle.join("config.json").display(),
+            bundle.join("config.json").display(),
         )
         .remedy("look at the engine that wrote it")
     })?;
-    LiveContainer::open(pid(state)?, rootfs, config.allow_privileged)
+    LiveContainer::open(pid, rootfs, config.allow_privileged)
 }
 
 fn living_container(here: &Here, state: &State) -> Result<Container, Failure> {

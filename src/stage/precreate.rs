@@ -153,6 +153,6 @@ fn print(document: &[u8]) -> Result<(), Failure> {
         .and_then(|()| out.flush())
         .map_err(|error| {
             Failure::host("can't write config.json to standard output", error)
-                .remedy("the engine that called this hook has gone; start the container again")
+                .remedy("look at the engine that called this hook: it does not take the answer")
         })
 }

@@ -249,8 +249,8 @@ fn only_the_container_that_it_was_made_for_can_confirm() {
     )
     .unwrap();
     let mut locked = ledger.lock().unwrap();
-    let mut refused = |claim: Claim, why: &str| {
-        let failure = confirm::confirm(&mut locked, &here, claim).unwrap_err();
+    let refused = |claim: Claim, why: &str| {
+        let failure = confirm::confirm(&locked, &here, claim).unwrap_err();
         assert!(failure.to_string().contains(why), "{failure}");
         assert_eq!(failure.exit() as i32, 3);
     };
@@ -265,14 +265,20 @@ fn only_the_container_that_it_was_made_for_can_confirm() {
         "reservation is gone",
     );
     // Twice is harmless, by the same process; another run of the same container is not the same.
-    confirm::confirm(&mut locked, &here, claim(&lease, "a", &[0])).unwrap();
-    confirm::confirm(&mut locked, &here, claim(&lease, "a", &[0])).unwrap();
+    confirm::confirm(&locked, &here, claim(&lease, "a", &[0]))
+        .unwrap()
+        .hold(&mut locked)
+        .unwrap();
+    confirm::confirm(&locked, &here, claim(&lease, "a", &[0]))
+        .unwrap()
+        .hold(&mut locked)
+        .unwrap();
     assert_eq!(locked.get(&lease.id).unwrap().unwrap().state, LeaseState::Held);
     let other_run = Claim {
         container: gone("a"),
         ..claim(&lease, "a", &[0])
     };
-    let failure = confirm::confirm(&mut locked, &here, other_run).unwrap_err();
+    let failure = confirm::confirm(&locked, &here, other_run).unwrap_err();
     assert!(failure.to_string().contains("earlier run"), "{failure}");
 }
 

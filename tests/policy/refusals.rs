@@ -123,7 +123,8 @@ fn a_profile_that_could_be_created_is_said_so() {
     assert_eq!(
         never("profile=9g.90gb", &empty),
         "no 9g.90gb on this node: no MIG device exists; not created are 1g.10gb, 1g.10gb+me, 1g.20gb, 2g.20gb, \
-         3g.39gb, 4g.39gb, 7g.79gb; nearest is 7g.79gb (-2 slices, -11 gb); create one with nvidia-smi mig"
+         3g.39gb, 4g.39gb, 7g.79gb; nearest is 7g.79gb (-2 slices, -11 gb); ask for a profile that is offered, and \
+         create one with 'nvidia-smi mig -cgi 7g.79gb -C'"
     );
 }
 

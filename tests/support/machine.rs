@@ -70,6 +70,7 @@ impl Machine {
         let path = self.config();
         let config = fs::read_to_string(&path).expect("config.toml");
         let config = match key.split_once('.') {
+            None if config.contains(&format!("{key} = {value}\n")) => config,
             None => format!("{key} = {value}\n{config}"),
             Some((table, key)) => {
                 let header = format!("[{table}]\n");

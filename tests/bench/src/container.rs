@@ -1,17 +1,21 @@
-//! A stand-in for a container: a process that waits in control groups of its own, as a runtime would have made them.
+//! A stand-in for a container: a process that waits, in a pid namespace and control groups of its own, as a
+//! runtime would have made them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Lives until it is dropped; then its process is gone and its groups are removed, as before a runtime's poststop.
 #[derive(Debug)]
 pub struct Container {
-    process: Child,
+    pid: u32,
+    parent: Child,
     groups: Vec<PathBuf>,
 }
 
@@ -19,9 +23,14 @@ impl Container {
     /// Its groups have this path in every hierarchy.
     pub fn start(cgroups_path: &str) -> Result<Container> {
         // It reads from a pipe of ours: however we end, so does it.
-        let process = Command::new("cat").stdin(Stdio::piped()).spawn().context("cat")?;
+        let parent = Command::new("unshare")
+            .args(["--pid", "--fork", "cat"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("unshare")?;
         let mut container = Container {
-            process,
+            pid: first_child(parent.id())?,
+            parent,
             groups: Vec::new(),
         };
         for hierarchy in hierarchies()? {
@@ -32,7 +41,7 @@ impl Container {
 
     /// The container's first process.
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.pid
     }
 
     fn join(&mut self, hierarchy: &Path, path: &str) -> Result<()> {
@@ -46,13 +55,29 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        // The end of its input is its end, and that its parent's.
+        drop(self.parent.stdin.take());
+        let _ = self.parent.wait();
         for group in &self.groups {
             // Its parent too, once the last is gone.
             let _ = fs::remove_dir(group);
             let _ = group.parent().map(fs::remove_dir);
         }
+    }
+}
+
+fn first_child(parent: u32) -> Result<u32> {
+    let children = format!("/proc/{parent}/task/{parent}/children");
+    let started = Instant::now();
+    loop {
+        if let Some(pid) = fs::read_to_string(&children)?.split_ascii_whitespace().next() {
+            return Ok(pid.parse()?);
+        }
+        ensure!(
+            started.elapsed() < Duration::from_secs(10),
+            "unshare starts nothing"
+        );
+        thread::sleep(Duration::from_micros(100));
     }
 }
 

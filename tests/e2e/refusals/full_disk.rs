@@ -164,7 +164,7 @@ fn no_space_for_the_answer() {
         .output()
         .expect("the program under test");
     let line = "oci-mig-hook: can't write config.json to standard output: No space left on device (os error 28); \
-                the engine that called this hook has gone; start the container again\n";
+                look at the engine that called this hook: it does not take the answer\n";
     assert_eq!(String::from_utf8_lossy(&output.stderr), line);
     assert_eq!(output.status.code(), Some(HOST));
     assert_eq!(machine.leases(), 0);
