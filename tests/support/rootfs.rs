@@ -6,13 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use super::cgroups::View;
 use super::process::run;
 use super::scratch::Scratch;
 
 /// The one that containers share, read-only.
 pub fn shared() -> &'static Path {
     static SHARED: OnceLock<Scratch> = OnceLock::new();
-    SHARED.get_or_init(|| build(Scratch::new("rootfs"))).path()
+    let make = || {
+        // Nothing drops a static: whoever holds a view open takes our folder away when we end.
+        View::Host.path("/");
+        build(Scratch::new("rootfs"))
+    };
+    SHARED.get_or_init(make).path()
 }
 
 /// One of a test's own, to be spoiled at will.

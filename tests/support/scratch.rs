@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::cgroups::View;
+
 /// The folder that holds everything this process makes. Not in /tmp, /run or /dev/shm: those are often mounted
 /// without device nodes. Not below target/ either: a container's root in a user namespace must be able to walk to
 /// its root filesystem, and a home may be closed to it.
@@ -29,6 +31,7 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new(what: &str) -> Self {
+        View::clear_up_afterwards();
         let path = base().join(format!("{what}.{}", number()));
         fs::create_dir_all(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
         fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("a mode for a folder of ours");
