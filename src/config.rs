@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::duration;
 use crate::failure::Failure;
 use crate::mig::Profile;
 use crate::policy::Limits;
@@ -171,12 +170,29 @@ fn absolute(key: &str, value: Option<PathBuf>, default: &str) -> Result<PathBuf,
 
 fn length(key: &str, value: Option<&str>, default: &str) -> Result<Duration, String> {
     let text = value.unwrap_or(default);
-    match duration::parse(text) {
+    match parse_length(text) {
         Some(length) if !length.is_zero() => Ok(length),
         _ => Err(format!(
             "{key} = \"{text}\" is not a length of time like \"{default}\""
         )),
     }
+}
+
+/// A whole number followed by `ms`, `s`, `m` or `h`; nothing else, and nothing that overflows.
+fn parse_length(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    digits
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(milliseconds)
+        .map(Duration::from_millis)
 }
 
 fn profiles(names: &[String]) -> Result<Vec<Profile>, String> {
@@ -231,6 +247,31 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(text).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_are_whole_numbers_with_a_unit() {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("24h", 86_400_000),
+        ] {
+            assert_eq!(parse_length(text), Some(Duration::from_millis(ms)), "{text}");
+        }
+        for text in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "1.5s",
+            "30 s",
+            "1d",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
+            assert_eq!(parse_length(text), None, "{text}");
         }
     }
 }

@@ -1,12 +1,9 @@
 //! `oci-mig-hook`: a container's own NVIDIA MIG device, reserved before it starts and given back when it ends.
 //!
-//! The modules in the order in which they depend on one another; `tests/architecture.rs` keeps the arrows.
+//! The modules in the order in which they depend on one another; `tests/architecture` keeps the arrows.
 
 /// What went wrong, why, and the remedy; the exit code.
 pub mod failure;
-
-/// Lengths of time as people write them.
-pub mod duration;
 
 /// Where control groups are, whose they are, what lives in them. Reads only.
 pub mod cgroup;

@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::progress;
 use super::table::Table;
 use crate::config::Config;
-use crate::duration;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::lease::liveness::{self, Here};
@@ -224,7 +223,7 @@ impl View<'_> {
 }
 
 fn print(status: &Status) -> String {
-    let mut table = Table::new(["GPU", "PROFILE", "DEVICE", "HOLDER", "STATE"]);
+    let mut table = Table::new(["GPU", "PROFILE", "DEVICE", "HOLDER", "STATE"], 2);
     for gpu in &status.gpus {
         for device in &gpu.devices {
             table.row(row(gpu.index.to_string(), device));
@@ -282,10 +281,10 @@ fn row(gpu: String, device: &DeviceStatus) -> [String; 5] {
 
 /// In the largest unit that is at least one: ages are for a glance, exact ones are in the JSON.
 fn age(seconds: u64) -> String {
-    let coarse = match seconds {
-        0..60 => seconds,
-        60..3600 => seconds / 60 * 60,
-        _ => seconds / 3600 * 3600,
-    };
-    duration::print(Duration::from_secs(coarse))
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }

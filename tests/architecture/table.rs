@@ -5,7 +5,6 @@
 /// only ever points to a line above: there are no cycles.
 pub const ARROWS: &[(&str, &[&str])] = &[
     ("failure", &[]),
-    ("duration", &[]),
     ("cgroup", &[]),
     ("report", &[]),
     ("oci", &[]),
@@ -15,7 +14,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("request", &["mig"]),
     ("policy", &["mig", "request"]),
     ("lease", &["mig", "cgroup"]),
-    ("config", &["mig", "policy", "duration"]),
+    ("config", &["mig", "policy"]),
     ("reserve", &["lease", "policy", "request", "mig"]),
     ("confirm", &["lease", "mig"]),
     ("release", &["lease"]),
@@ -28,7 +27,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "lease",
         ],
     ),
-    ("operator", &["host", "lease", "config", "mig", "duration"]),
+    ("operator", &["host", "lease", "config", "mig"]),
     ("main", &["cli", "stage", "operator", "report", "host"]),
 ];
 
