@@ -272,6 +272,10 @@ fn kill_9_of_the_runtime_before_and_after_confirm() {
             let runtime = place.podman.runtime_at_work();
             kill(runtime);
             gate.open();
+            // Podman 4.3 now and then waits for ever for a container whose runtime was killed: then it is ended too.
+            if !holds_within(Duration::from_secs(20), || !running.is_running()) {
+                kill(running.pid());
+            }
             running.wait(DEADLINE).failed();
             place.the_next_one_gets_it();
         });

@@ -1,14 +1,15 @@
 //! Who calls, and with what: not as root, not as an engine does, not with a document that is one.
 
+use std::fs;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use super::{ASKS, HOST, REFUSED, USAGE, assert_says, config, refuses_document, state};
 use crate::support::bundle::Bundle;
 use crate::support::machine::{Machine, PROGRAM};
-use crate::support::process::{run, run_with};
+use crate::support::process::{run, run_with, until};
 
 const ROOTLESS: &str = "no MIG device for a rootless container: only root can write the ledger of leases; \
                         start it as root (sudo podman ...)";
@@ -177,4 +178,47 @@ fn a_command_line_that_is_none() {
         assert!(outcome.stderr.starts_with(first), "{outcome}");
         assert_eq!(outcome.stdout, "", "{outcome}");
     }
+}
+
+/// crun points a hook's standard error at any file of the host that the container names, and what our line quotes is
+/// the container's too: it is said elsewhere.
+#[test]
+fn nothing_is_said_where_the_container_chose() {
+    let machine = Machine::named("one-gpu");
+    let evil = ("mig.profile", "x /evil.so ");
+    let said = |annotations: &[(&str, &str)]| machine.stage("createRuntime", &state(annotations).to_string());
+    assert!(said(&[evil]).stderr.contains("/evil.so"));
+    for key in ["run.oci.hooks.stderr", "run.oci.hooks.stdout"] {
+        let outcome = said(&[evil, (key, "/etc/ld.so.preload")]);
+        assert_eq!(outcome.code(), USAGE, "{outcome}");
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.stderr.as_str()),
+            ("", ""),
+            "{outcome}"
+        );
+    }
+}
+
+/// Podman's hooks are in the process group of whoever typed the command. Stopped with the lock in hand, one would stop
+/// every other container on the machine.
+#[test]
+fn a_hook_can_not_be_stopped_from_the_keyboard() {
+    let machine = Machine::named("one-gpu");
+    let mut command = machine.program("precreate");
+    let mut hook = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the program under test");
+    let blocked = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", hook.id())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        u64::from_str_radix(line.expect("a mask").trim(), 16).expect("hexadecimal")
+    };
+    let stops = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].map(|signal| 1u64 << (signal - 1));
+    until("the signals are blocked", || {
+        stops.iter().all(|bit| blocked() & bit != 0)
+    });
+    drop(hook.stdin.take());
+    hook.wait().expect("an end");
 }
