@@ -137,6 +137,8 @@ impl Podman {
     fn podman(&self) -> Command {
         let mut command = self.view.command(program("podman"));
         command.env("CONTAINERS_CONF", self.folder.join("containers.conf"));
+        // Podman 5 says with every command that v1 is on its way out.
+        command.env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
         command.env("CONTAINERS_REGISTRIES_CONF", "/dev/null");
         command
     }

@@ -1,6 +1,7 @@
 //! Who calls, and with what: not as root, not as an engine does, not with a document that is one.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -10,6 +11,7 @@ use super::{ASKS, HOST, REFUSED, USAGE, assert_says, config, refuses_document, s
 use crate::support::bundle::Bundle;
 use crate::support::machine::{Machine, PROGRAM};
 use crate::support::process::{run, run_with, until};
+use crate::support::scratch::Scratch;
 
 const ROOTLESS: &str = "no MIG device for a rootless container: only root can write the ledger of leases; \
                         start it as root (sudo podman ...)";
@@ -35,8 +37,14 @@ fn root_of_a_user_namespace() {
 #[test]
 fn a_user_who_is_not_root() {
     let machine = Machine::named("one-gpu");
+    // A copy: what is built below /root can't be seen by others.
+    let folder = Scratch::new("program");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a folder of ours");
+    let program = folder.path().join("oci-mig-hook");
+    fs::copy(PROGRAM, &program).expect("a copy");
     for (stage, document) in [("precreate", config(ASKS)), ("createRuntime", state(ASKS))] {
-        let mut command = machine.program(stage);
+        let mut command = Command::new(&program);
+        command.args([stage, "--config"]).arg(machine.config());
         let outcome = run_with(command.uid(1000).gid(1000), &document.to_string());
         assert_says(&outcome, REFUSED, ROOTLESS);
         assert!(!machine.ledger().exists(), "{stage}");
