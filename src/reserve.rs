@@ -57,7 +57,7 @@ impl Reserver<'_> {
             .into_iter()
             .partition(|lease| asker.holds(lease));
         if let Some(same) = own.iter().find(|lease| asker.asked_for(lease)) {
-            return Ok(same.clone());
+            return renew(&mut ledger, same.clone());
         }
         // A container isn't made twice at once: what it reserved for an earlier try is void once this one is served.
         let (void, own): (Vec<_>, Vec<_>) = own
@@ -164,6 +164,18 @@ impl Asker {
     fn own_process(&self) -> Option<i32> {
         (self.state == LeaseState::Held).then_some(self.container.process.pid)
     }
+}
+
+/// Gives a pending lease its whole time again: its container is being made anew. Any other stays as it is.
+///
+/// # Errors
+/// A host failure where the ledger can't be changed.
+pub fn renew(ledger: &mut LockedLedger<'_>, mut lease: Lease) -> Result<Lease, Failure> {
+    if lease.state == LeaseState::Pending {
+        lease.written = liveness::now();
+        ledger.put(&lease)?;
+    }
+    Ok(lease)
 }
 
 /// Which of the node's devices are under a lease. By name or by place: an instance that was made anew where a leased

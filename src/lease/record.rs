@@ -72,6 +72,7 @@ pub struct Container {
     /// The process whose end is the holder's end.
     pub process: Process,
     /// The process is the init of a pid namespace of its own: the kernel lets it end only after all others in there.
+    #[serde(default)]
     pub own_pid_namespace: bool,
     /// The cgroups that are this container's alone; empty where it has none.
     pub cgroups: Vec<CgroupPath>,

@@ -51,12 +51,8 @@ pub fn other_devices(spec: Spec<'_>, nodes: &[(u32, u32)]) -> Option<String> {
         )
     };
     let opens = |rule: &&Value| {
-        let access = rule
-            .get("access")
-            .and_then(Value::as_str)
-            .filter(|access| !access.is_empty());
         let allows = rule.get("allow").and_then(Value::as_bool).unwrap_or(false);
-        allows && access.is_none_or(|access| access.contains(['r', 'w']))
+        allows && access(rule).is_none_or(|access| access.contains(['r', 'w']))
     };
     // A rule on all devices is not_isolated's matter: a later one may have taken it back.
     let rules = spec
@@ -87,30 +83,38 @@ enum Allowed {
 
 fn allowed_devices(spec: Spec<'_>) -> Allowed {
     spec.array("/linux/resources/devices")
-        .filter(|rule| is_on_all(rule))
         .fold(Allowed::Unsaid, |so_far, rule| {
-            let access = rule
-                .get("access")
-                .and_then(Value::as_str)
-                .filter(|access| !access.is_empty());
-            let covers = |letter: char| access.is_none_or(|access| access.contains(letter));
+            let covers = |letter: char| access(rule).is_none_or(|access| access.contains(letter));
             match rule.get("allow").and_then(Value::as_bool).unwrap_or(false) {
+                // The kernel's v1 and runc take `a` for all devices and every access, whatever else the rule says.
+                true if is_all_types(rule) => Allowed::Everything,
                 // `c *:* m`, which engines give to all, lets a container make nodes, not open them.
-                true if covers('r') || covers('w') => Allowed::Everything,
-                false if covers('r') && covers('w') => Allowed::Named,
+                true if is_on_all(rule) && (covers('r') || covers('w')) => Allowed::Everything,
+                false if is_on_all(rule) && covers('r') && covers('w') => Allowed::Named,
                 _ => so_far,
             }
         })
 }
 
+fn access(rule: &Value) -> Option<&str> {
+    rule.get("access")
+        .and_then(Value::as_str)
+        .filter(|access| !access.is_empty())
+}
+
+fn is_all_types(rule: &Value) -> bool {
+    matches!(rule.get("type").and_then(Value::as_str), None | Some("" | "a"))
+}
+
+/// Whether it is on every character device, by its numbers.
 fn is_on_all(rule: &Value) -> bool {
-    let kind = rule.get("type").and_then(Value::as_str).unwrap_or("a");
     let wild = |key: &str| {
         rule.get(key)
             .and_then(Value::as_i64)
             .is_none_or(|number| number < 0)
     };
-    matches!(kind, "a" | "c" | "") && wild("major") && wild("minor")
+    let has_them = is_all_types(rule) || rule.get("type").and_then(Value::as_str) == Some("c");
+    has_them && wild("major") && wild("minor")
 }
 
 /// In any set: the bounding set too, since a program with file capabilities can gain what stands there.
@@ -171,6 +175,27 @@ mod tests {
         assert!(not_isolated(Spec(&wild)).is_some());
         let half_denied = json!([{"allow": true, "access": "rwm"}, {"allow": false, "access": "r"}]);
         assert!(not_isolated(Spec(&spec(json!([]), half_denied, json!([])))).is_some());
+    }
+
+    /// Seen on cgroup v1 with runc: after a deny of all, each of these leaves `a *:* rwm` in devices.list.
+    #[test]
+    fn a_rule_on_all_types_is_on_all_devices_whatever_it_says() {
+        for rule in [
+            json!({"allow": true, "type": "a", "major": 7, "minor": 0, "access": "r"}),
+            json!({"allow": true, "type": "a", "major": 7, "minor": 0, "access": "m"}),
+            json!({"allow": true, "major": 7, "minor": 0, "access": "rwm"}),
+            json!({"allow": true, "type": "a", "major": -1, "minor": -1, "access": "m"}),
+            json!({"allow": true, "access": "m"}),
+        ] {
+            let rules = json!([{"allow": false, "access": "rwm"}, rule]);
+            assert!(
+                not_isolated(Spec(&spec(json!([]), rules, json!([])))).is_some(),
+                "{rule}"
+            );
+        }
+        let numbered_deny =
+            json!([{"allow": true, "access": "rwm"}, {"allow": false, "type": "a", "major": 7, "minor": 0}]);
+        assert!(not_isolated(Spec(&spec(json!([]), numbered_deny, json!([])))).is_some());
     }
 
     #[test]

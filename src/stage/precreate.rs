@@ -15,7 +15,7 @@ use crate::lease::liveness::Here;
 use crate::lease::{Container, Lease, LeaseId, LeaseState, LeasedDevice, Ledger};
 use crate::oci::{self, Spec};
 use crate::request::{Request, keys};
-use crate::reserve::Asker;
+use crate::reserve::{self, Asker};
 
 /// Reserves what the config asks for and writes the edited config; echoes a config that asks for nothing.
 pub fn run(document: Vec<u8>, options: &Options) -> Result<(), Failure> {
@@ -47,8 +47,8 @@ pub fn run(document: Vec<u8>, options: &Options) -> Result<(), Failure> {
     let here = Here::look()?;
     let asker = asker(&here, Spec(&spec), request)?;
     if let Some(earlier) = earlier {
-        if earlier.is_waited_for(&ledger, &here, &asker)? {
-            return print(&document);
+        if let Some(lease) = earlier.renewed(&ledger, &here, &asker)? {
+            return refuse_other_devices(&config, Spec(&spec), &lease).and_then(|()| print(&document));
         }
         earlier.take_out(&mut spec);
     }
@@ -90,13 +90,19 @@ impl Earlier {
         }
     }
 
-    /// Whether its reservation waits for this very container, made by this very engine for the same request.
-    fn is_waited_for(&self, ledger: &Ledger, here: &Here, asker: &Asker) -> Result<bool, Failure> {
+    /// Its reservation, if that waits for this very container, made by this very engine for the same request. It gets
+    /// its whole time again.
+    fn renewed(&self, ledger: &Ledger, here: &Here, asker: &Asker) -> Result<Option<Lease>, Failure> {
         let Ok(id) = self.lease.parse::<LeaseId>() else {
-            return Ok(false);
+            return Ok(None);
         };
-        let lease = ledger.get(&id)?;
-        Ok(lease.is_some_and(|lease| lease.boot_id == here.boot_id && asker.asked_for(&lease)))
+        let mut ledger = ledger.lock()?;
+        match ledger.get(&id)? {
+            Some(lease) if lease.boot_id == here.boot_id && asker.asked_for(&lease) => {
+                reserve::renew(&mut ledger, lease).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn take_out(self, spec: &mut Value) {

@@ -105,6 +105,20 @@ fn who_asks_again_for_the_same_gets_the_same() {
 }
 
 #[test]
+fn a_reservation_that_is_asked_for_again_gets_its_whole_time_again() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let asks = [("mig.profile", "1g.10gb")];
+    let mut lease = reserve(&ledger, &asks, container("a"), LeaseState::Pending).unwrap();
+    lease.written -= 115_000;
+    ledger.lock().unwrap().put(&lease).unwrap();
+    let again = reserve(&ledger, &asks, container("a"), LeaseState::Pending).unwrap();
+    assert_eq!(again.id, lease.id);
+    assert!(again.written >= lease.written + 115_000);
+    assert_eq!(ledger.contents().unwrap().leases, [again]);
+}
+
+#[test]
 fn a_container_that_is_made_anew_gives_up_what_it_was_waiting_with() {
     let scratch = Scratch::new();
     let ledger = Ledger::open(scratch.path()).unwrap();
