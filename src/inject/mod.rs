@@ -39,8 +39,7 @@ pub struct LiveContainer {
 }
 
 /// The remedy that does without live injection.
-const BEFORE_CREATE: &str =
-    "give the device before the container is created: Podman's precreate or oci-mig-runtime";
+const BEFORE_CREATE: &str = "give the device before the container is created: by Podman's precreate";
 
 /// What control groups leave of the devices to a live container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

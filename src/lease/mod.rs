@@ -7,16 +7,20 @@
 //!     leases/.<lease id>.new  a write that was cut short: removed by the next that holds the lock
 //! ```
 //!
-//! | from    | to        | by whom                    | when                                                  |
-//! |---------|-----------|----------------------------|-------------------------------------------------------|
-//! | -       | Pending   | reserve, before create     | the devices are under no lease                        |
-//! | -       | Held      | reserve, container exists  | the devices are under no lease                        |
-//! | Pending | Held      | confirm                    | it is this container's and names these devices        |
-//! | Pending | -         | the next reservation       | its maker is gone or late and its cgroup holds nothing |
-//! | Pending | -         | release, reserve's undo    | the container's end is announced by the lease's name  |
-//! | Held    | Releasing | release, next reservation  | the holder ended, its cgroup is still populated       |
-//! | Held    | -         | release, next reservation  | the holder is gone                                    |
-//! | Releasing | -       | the next reservation       | the cgroup has emptied                                |
+//! | from      | to        | by whom                   | when                                                   |
+//! |-----------|-----------|---------------------------|--------------------------------------------------------|
+//! | -         | Pending   | reserve, before create    | the devices are under no lease                         |
+//! | -         | Held      | reserve, container exists | the devices are under no lease                         |
+//! | Pending   | Held      | confirm                   | it is this container's and names these devices         |
+//! | Pending   | Pending   | reserve, asked again      | same container, engine and request: its time anew      |
+//! | Pending   | -         | reserve, asked again      | same container and engine, another request             |
+//! | Pending   | -         | the next reservation      | its maker is gone or late and its cgroup holds nothing |
+//! | Pending   | -         | release, a stage's undo   | the end is announced by the lease's name               |
+//! | Held      | Releasing | release by name           | the end is announced and the process still lives       |
+//! | Held      | Releasing | release, next reservation | the process is gone, it shared its pid namespace, and its cgroup is populated |
+//! | Held      | -         | release, next reservation | the holder is gone                                     |
+//! | Held      | -         | a stage's undo            | the live container could not be given its devices      |
+//! | Releasing | -         | release, next reservation | the process is gone and the cgroup has emptied         |
 //!
 //! Each row is one rename or one unlink, so a crash leaves a lease before or after it, never between. The rules
 //! themselves are in [`transition`], pure; what they are fed is read by [`liveness`].

@@ -48,7 +48,9 @@ pub fn run(document: Vec<u8>, options: &Options) -> Result<(), Failure> {
     let asker = asker(&here, Spec(&spec), request)?;
     if let Some(earlier) = earlier {
         if let Some(lease) = earlier.renewed(&ledger, &here, &asker)? {
-            return refuse_other_devices(&config, Spec(&spec), &lease).and_then(|()| print(&document));
+            return refuse_other_devices(&config, Spec(&spec), &lease)
+                .and_then(|()| print(&document))
+                .map_err(|failure| undo(&ledger, &lease, failure));
         }
         earlier.take_out(&mut spec);
     }
