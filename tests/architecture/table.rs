@@ -6,8 +6,8 @@
 pub const ARROWS: &[(&str, &[&str])] = &[
     ("failure", &[]),
     ("cgroup", &[]),
-    ("report", &[]),
     ("oci", &[]),
+    ("report", &["oci"]),
     ("mig", &[]),
     ("cli", &["mig"]),
     ("edits", &["mig"]),
