@@ -29,6 +29,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("operator", &["host", "lease", "config", "mig"]),
     ("main", &["cli", "stage", "operator", "report", "host"]),
+    ("bin", &["oci", "stage", "report", "host"]),
 ];
 
 /// What every module may name.
