@@ -8,6 +8,7 @@ mod support;
 
 mod baseline;
 mod contention;
+mod interposed;
 mod lifecycle;
 mod lifecycle_podman;
 mod live_device;
