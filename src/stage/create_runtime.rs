@@ -129,6 +129,7 @@ fn living_container(here: &Here, state: &State) -> Result<Container, Failure> {
     Ok(Container {
         id: state.id.clone(),
         bundle: Some(state.bundle.clone()),
+        state_root: None,
         process,
         own_pid_namespace: here.is_init_of_another_namespace(pid)?,
         cgroups: here.own_cgroups(pid)?,
