@@ -7,6 +7,7 @@
 mod support;
 
 mod baseline;
+mod baseline_engines;
 mod contention;
 mod interposed;
 mod lifecycle;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::bundle::{Bundle, cgroups_path};
 use super::cgroups::View;
 use super::machine::{CONFIG_VARIABLE, INTERPOSED, Machine};
-use super::process::{DEADLINE, Outcome, Running, quietly, run, start, until};
+use super::process::{DEADLINE, Outcome, Running, quietly, run, say, start, until};
 use super::scratch::Scratch;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,23 @@ impl Runtime {
 pub fn everywhere() -> impl Iterator<Item = (Runtime, View)> {
     let runtimes = [Runtime::Runc, Runtime::Crun].into_iter();
     runtimes.flat_map(|runtime| runtime.views().into_iter().map(move |view| (runtime, view)))
+}
+
+/// The same without those where a controller is missing that `who`'s containers can't do without; what is left out is
+/// said on the terminal.
+pub fn everywhere_with(
+    who: &str,
+    needs: impl Fn(Runtime) -> Option<&'static str>,
+) -> impl Iterator<Item = (Runtime, View)> {
+    everywhere().filter(move |(runtime, view)| {
+        let missing = needs(*runtime).filter(|controller| !view.has_controller(controller));
+        if let Some(controller) = missing {
+            say(&format!(
+                "NOT TESTED here: {who} over {runtime} in view {view}, which has no {controller} controller"
+            ));
+        }
+        missing.is_none()
+    })
 }
 
 /// The absolute path of an engine's program.
