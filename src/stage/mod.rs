@@ -5,6 +5,7 @@
 
 mod create_runtime;
 mod options;
+mod pod;
 mod poststop;
 mod precreate;
 
@@ -24,6 +25,7 @@ use crate::request::keys;
 use crate::reserve::Reserver;
 
 pub use options::Options;
+use pod::asked;
 
 /// The stages of a container's life at which an engine calls us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::io::Write;
 use serde_json::Value;
 
 use super::{
-    Options, config, forged, host, program, refuse_other_devices, refuse_rootless, refuse_unless_isolated,
-    reserver, undo,
+    Options, asked, config, forged, host, program, refuse_other_devices, refuse_rootless,
+    refuse_unless_isolated, reserver, undo,
 };
 use crate::config::Config;
 use crate::edits::{ContainerEdits, device, spec};
@@ -29,7 +29,11 @@ pub fn run(document: Vec<u8>, options: &Options) -> Result<(), Failure> {
     if !super::concerns_us(Spec(&spec).annotations().map(|(key, _)| key)) {
         return print(&document);
     }
-    let request = Request::from_annotations(Spec(&spec).annotations())?;
+    let request = asked(Spec(&spec).annotations())?;
+    if request.is_none() && Spec(&spec).annotation(keys::LEASE).is_none() {
+        // A pod's sandbox, or none of those containers of it that asked.
+        return print(&document);
+    }
     let config = config(options)?;
     refuse_rootless()?;
     let earlier = Earlier::find(&spec)?;
