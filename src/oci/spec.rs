@@ -25,6 +25,11 @@ impl<'json> Spec<'json> {
             .map(|(_, value)| value)
     }
 
+    /// Its first process's environment: `NAME=VALUE`, each.
+    pub fn environment(self) -> impl Iterator<Item = &'json str> {
+        self.array("/process/env").filter_map(Value::as_str)
+    }
+
     /// Where its cgroup is to be.
     pub fn cgroups_path(self) -> Option<&'json str> {
         self.text("/linux/cgroupsPath")

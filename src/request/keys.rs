@@ -22,6 +22,20 @@ pub(super) const ALL: [&str; 7] = [PROFILE, MEMORY, COMPUTE, COUNT, GPU, DEVICE,
 
 const PREFIX: &str = "mig.";
 
+/// What a variable that asks begins with.
+const VARIABLE_PREFIX: &str = "MIG_";
+
+/// The key that a variable of a container's environment stands for: `MIG_PROFILE` for `mig.profile`. None for any other:
+/// programs have variables of their own that begin so.
+pub(super) fn of_variable(name: &str) -> Option<&'static str> {
+    let word = name.strip_prefix(VARIABLE_PREFIX)?;
+    let is_it = |key: &&str| {
+        let known = key.strip_prefix(PREFIX).unwrap_or_default();
+        word == known.to_ascii_uppercase()
+    };
+    ALL.into_iter().find(is_it)
+}
+
 /// Whether an annotation's key is one of ours, known or not, [`LEASE`] included. Others' are `mig.example.com/x`,
 /// `mig.a.b`, `migration`. A container without any of ours has not asked, and is left alone.
 pub fn is_ours(key: &str) -> bool {

@@ -95,6 +95,18 @@ impl Request {
         }
     }
 
+    /// Reads a container's environment (`NAME=VALUE`, each): `MIG_PROFILE=1g.10gb` asks as `mig.profile` does, and so on
+    /// for each key. Of several of one name the last counts, as for the container's program.
+    ///
+    /// # Errors
+    /// As [`Request::from_annotations`]; the failure says that it is about the environment.
+    pub fn from_environment<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Option<Self>, Failure> {
+        let entries = entries.into_iter().filter_map(|entry| entry.split_once('='));
+        let asked = entries.filter_map(|(name, value)| Some((keys::of_variable(name)?, value)));
+        Request::from_annotations(asked, None)
+            .map_err(|failure| failure.about("the container's environment (MIG_*) asks as"))
+    }
+
     /// Which devices would do.
     pub fn want(&self) -> &Want {
         &self.want
