@@ -15,5 +15,6 @@ mod lifecycle_podman;
 mod live_device;
 mod own_device;
 mod passthrough;
+mod pods;
 mod reasons;
 mod refusals;
