@@ -68,10 +68,18 @@ fn in_the_log_that_the_engine_named_and_in_its_format() {
 #[test]
 fn a_restore_of_a_container_that_asks() {
     let place = somewhere(1);
+    // runc makes what isn't there.
+    let images = Scratch::new("images");
     let restore = |bundle: &Bundle| {
         let mut restore = place.machine.interposed();
         restore
-            .args(["restore", "--image-path", "/nonexistent", "-b"])
+            .arg("restore")
+            .arg("--image-path")
+            .arg(images.join("none"));
+        restore
+            .arg("--work-path")
+            .arg(images.path())
+            .arg("-b")
             .arg(bundle.folder());
         run(restore.arg("c"))
     };
