@@ -30,6 +30,10 @@ pub struct Config {
     pub ledger_dir: PathBuf,
     /// `lease.pending`: how long a lease may wait for its container to come into being.
     pub pending: Duration,
+    /// `runtime.path`: the low-level runtime that `oci-mig-runtime` runs; by default the first that is there.
+    pub runtime: Option<PathBuf>,
+    /// `requests.environment`: whether a container's environment may ask, where its annotations don't.
+    pub environment_asks: bool,
     /// `allow_privileged`: hand devices to containers that can't be isolated.
     pub allow_privileged: bool,
     /// What any one container may take: `limits.*`.
@@ -65,6 +69,8 @@ struct File {
     ledger: LedgerTable,
     lease: LeaseTable,
     limits: LimitsTable,
+    requests: RequestsTable,
+    runtime: RuntimeTable,
 }
 
 #[derive(Default, Deserialize)]
@@ -99,6 +105,18 @@ struct LeaseTable {
 struct LimitsTable {
     devices: Option<u32>,
     profiles: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RequestsTable {
+    environment: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RuntimeTable {
+    path: Option<PathBuf>,
 }
 
 impl Config {
@@ -143,15 +161,13 @@ fn resolve(file: File, named: Option<&Path>) -> Result<Config, String> {
             dev: absolute("driver.dev", file.driver.dev, "/dev")?,
         },
         nvml: Nvml {
-            library: file
-                .nvml
-                .library
-                .map(|path| absolute("nvml.library", Some(path), ""))
-                .transpose()?,
+            library: named_path("nvml.library", file.nvml.library)?,
             deadline: length("nvml.deadline", file.nvml.deadline.as_deref(), "10s")?,
         },
         ledger_dir: absolute("ledger.dir", file.ledger.dir, "/run/oci-mig-hook")?,
         pending: length("lease.pending", file.lease.pending.as_deref(), "2m")?,
+        runtime: named_path("runtime.path", file.runtime.path)?,
+        environment_asks: file.requests.environment,
         allow_privileged: file.allow_privileged,
         limits: Limits {
             devices: file.limits.devices.unwrap_or(8),
@@ -166,6 +182,11 @@ fn absolute(key: &str, value: Option<PathBuf>, default: &str) -> Result<PathBuf,
         true => Ok(path),
         false => Err(format!("{key} = \"{}\" is not an absolute path", path.display())),
     }
+}
+
+/// A path that has no default.
+fn named_path(key: &str, value: Option<PathBuf>) -> Result<Option<PathBuf>, String> {
+    value.map(|path| absolute(key, Some(path), "")).transpose()
 }
 
 fn length(key: &str, value: Option<&str>, default: &str) -> Result<Duration, String> {

@@ -54,9 +54,14 @@ impl Confirmed {
         if self.lease.state == LeaseState::Held {
             return Ok(());
         }
+        // What only its reservation knew stays known.
+        let state_root = self.lease.holder.container().state_root.clone();
         ledger.put(&Lease {
             state: LeaseState::Held,
-            holder: Holder::Container(self.container),
+            holder: Holder::Container(Container {
+                state_root,
+                ..self.container
+            }),
             written: liveness::now(),
             ..self.lease
         })

@@ -50,12 +50,52 @@ pub fn of_container(
     pending: Duration,
     ended: Ended<'_>,
 ) -> Result<(), Failure> {
+    gone(ledger, here, pending, |lease| is_of(lease, ended))
+}
+
+/// Of `theirs`, gives back those whose holder is gone.
+fn gone(
+    ledger: &mut LockedLedger<'_>,
+    here: &Here,
+    pending: Duration,
+    theirs: impl Fn(&Lease) -> bool,
+) -> Result<(), Failure> {
     let leases = ledger.contents()?.leases;
-    let theirs = leases.into_iter().filter(|lease| is_of(lease, ended));
-    all(theirs.map(|lease| {
+    all(leases.into_iter().filter(theirs).map(|lease| {
         let fate = transition::reconcile(lease.state, here.evidence(&lease, pending));
         ledger.carry_out(lease, fate)
     }))
+}
+
+/// Containers that a runtime was told to delete, as far as its command line tells them from others.
+#[derive(Clone, Copy, Debug)]
+pub struct Deleted<'a> {
+    /// The runtime's id for it; all of that state root where none is named.
+    pub id: Option<&'a str>,
+    /// The folder of the runtime's state, where it was named.
+    pub state_root: Option<&'a Path>,
+}
+
+impl Deleted<'_> {
+    /// Whether that lease may be one of theirs.
+    pub fn may_hold(self, lease: &Lease) -> bool {
+        let holder = lease.holder.container();
+        self.id.is_none_or(|id| holder.id == id) && holder.state_root.as_deref() == self.state_root
+    }
+}
+
+/// Gives back whatever leases those containers have whose holder is gone: a delete that failed on a living container
+/// releases nothing, nor does a late one that meets the next container of that id.
+///
+/// # Errors
+/// The first host failure, after all have been tried.
+pub fn of_deleted(
+    ledger: &mut LockedLedger<'_>,
+    here: &Here,
+    pending: Duration,
+    deleted: Deleted<'_>,
+) -> Result<(), Failure> {
+    gone(ledger, here, pending, |lease| deleted.may_hold(lease))
 }
 
 /// Takes back a reservation whose container will not come into being, because a step after it failed.

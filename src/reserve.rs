@@ -57,7 +57,7 @@ impl Reserver<'_> {
             .into_iter()
             .partition(|lease| asker.holds(lease));
         if let Some(same) = own.iter().find(|lease| asker.asked_for(lease)) {
-            return renew(&mut ledger, same.clone());
+            return renew(&mut ledger, same.clone(), asker.container);
         }
         // A container isn't made twice at once: what it reserved for an earlier try is void once this one is served.
         let (void, own): (Vec<_>, Vec<_>) = own
@@ -154,9 +154,17 @@ impl Asker {
     }
 
     /// Whether that lease is what it asks for now.
-    pub fn asked_for(&self, lease: &Lease) -> bool {
+    fn asked_for(&self, lease: &Lease) -> bool {
+        self.holds(lease) && self.is_served_by(lease)
+    }
+
+    /// Whether that lease, which the container itself names, is what it asks for now: whoever reserved it for this
+    /// container, be it another of its makers.
+    pub fn is_served_by(&self, lease: &Lease) -> bool {
         let asked: BTreeMap<String, String> = self.request.clone().into();
-        self.holds(lease) && lease.state == self.state && lease.request == asked
+        lease.holder.container().id == self.container.id
+            && lease.state == self.state
+            && lease.request == asked
     }
 
     /// The container's process, where it exists. It may have been put into the cgroup of its own earlier run, and is
@@ -166,12 +174,17 @@ impl Asker {
     }
 }
 
-/// Gives a pending lease its whole time again: its container is being made anew. Any other stays as it is.
+/// Gives a pending lease its whole time again, bound to who makes its container now. Any other stays as it is.
 ///
 /// # Errors
 /// A host failure where the ledger can't be changed.
-pub fn renew(ledger: &mut LockedLedger<'_>, mut lease: Lease) -> Result<Lease, Failure> {
+pub fn renew(
+    ledger: &mut LockedLedger<'_>,
+    mut lease: Lease,
+    container: Container,
+) -> Result<Lease, Failure> {
     if lease.state == LeaseState::Pending {
+        lease.holder = Holder::Container(container);
         lease.written = liveness::now();
         ledger.put(&lease)?;
     }

@@ -12,7 +12,7 @@
 //! | -         | Pending   | reserve, before create    | the devices are under no lease                         |
 //! | -         | Held      | reserve, container exists | the devices are under no lease                         |
 //! | Pending   | Held      | confirm                   | it is this container's and names these devices         |
-//! | Pending   | Pending   | reserve, asked again      | same container, engine and request: its time anew      |
+//! | Pending   | Pending   | reserve, asked again      | same container and request: its time anew, its maker the one that asks |
 //! | Pending   | -         | reserve, asked again      | same container and engine, another request             |
 //! | Pending   | -         | the next reservation      | its maker is gone or late and its cgroup holds nothing |
 //! | Pending   | -         | release, a stage's undo   | the end is announced by the lease's name               |

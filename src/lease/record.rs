@@ -69,6 +69,9 @@ pub struct Container {
     pub id: String,
     /// Its bundle, where it is known: what tells two containers of one id apart.
     pub bundle: Option<PathBuf>,
+    /// The folder of its runtime's state (`--root`), where it is known: it tells them apart as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_root: Option<PathBuf>,
     /// The process whose end is the holder's end.
     pub process: Process,
     /// The process is the init of a pid namespace of its own: the kernel lets it end only after all others in there.

@@ -1,13 +1,19 @@
-//! The runtimes' documents: a container's state on a hook's standard input, and its config.json. Only reads.
+//! The runtimes' documents: a container's state on a hook's standard input, its config.json, a runtime's command line.
+//! Only reads.
 
 #![forbid(unsafe_code)]
 
 mod bundle;
+mod command_line;
 mod isolation;
+mod pod;
 mod spec;
 mod state;
+mod words;
 
 pub use bundle::read_config;
+pub use command_line::{Bundled, Deleted, Log, LogFormat, RuntimeCall, Verb};
 pub use isolation::{no_cgroup, not_isolated, other_devices};
+pub use pod::PodRole;
 pub use spec::Spec;
 pub use state::State;

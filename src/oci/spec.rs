@@ -10,7 +10,7 @@ pub struct Spec<'json>(pub &'json Value);
 
 impl<'json> Spec<'json> {
     /// Its annotations, in the order in which they stand; a value that is no string counts as empty.
-    pub fn annotations(self) -> impl Iterator<Item = (&'json str, &'json str)> {
+    pub fn annotations(self) -> impl Iterator<Item = (&'json str, &'json str)> + Clone {
         let members = self.0.get("annotations").and_then(Value::as_object);
         members
             .into_iter()
@@ -23,6 +23,11 @@ impl<'json> Spec<'json> {
         self.annotations()
             .find(|(found, _)| *found == key)
             .map(|(_, value)| value)
+    }
+
+    /// Its first process's environment: `NAME=VALUE`, each.
+    pub fn environment(self) -> impl Iterator<Item = &'json str> {
+        self.array("/process/env").filter_map(Value::as_str)
     }
 
     /// Where its cgroup is to be.

@@ -6,15 +6,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{FileType, OFlags, fstat};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getppid, pidfd_getfd, pidfd_open};
 
-use super::place;
+use crate::oci::{Log, RuntimeCall};
 
 /// Engines that give a precreate hook /dev/null for standard error.
 const ENGINES: [&str; 2] = ["podman", "buildah"];
@@ -28,16 +27,7 @@ const STDERR: i32 = 2;
 /// The process that called us.
 pub struct Engine {
     process: OwnedFd,
-    arguments: Vec<String>,
-}
-
-/// How the records of an engine's log look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A line of text.
-    Text,
-    /// A JSON object on a line, as runc and crun write it.
-    Json,
+    arguments: Vec<OsString>,
 }
 
 impl Engine {
@@ -60,120 +50,68 @@ impl Engine {
         pidfd_getfd(&self.process, STDERR, PidfdGetfdFlags::empty()).ok()
     }
 
-    /// A runtime's log file, as its command line has it, and how the records look. (An engine's command line holds
-    /// the container's command too, which is none of its options.)
+    /// A runtime's log, as its command line has it. (An engine's command line holds the container's command too, which
+    /// is none of its options.) A relative path would be one from its own folder, which is not ours.
     ///
     /// Podman shows what its runtime printed only where that file isn't a single record. crun appends one that names
     /// the hook and its exit code; with ours beside it, Podman falls back to what was printed, reason included.
-    pub fn log(&self) -> Option<(File, Format)> {
+    pub fn log(&self) -> Option<Log> {
         if !RUNTIMES.contains(&self.name()) {
             return None;
         }
-        let path = Path::new(self.option("--log")?);
-        let flags = OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = path.is_absolute().then(|| {
-            File::options()
-                .write(true)
-                .custom_flags(flags.bits() as i32)
-                .open(path)
-        });
-        let file = file?.ok()?;
-        let is_plain = fstat(&file).is_ok_and(|stat| place::kind(&stat) == FileType::RegularFile);
-        let format = match self.option("--log-format") {
-            Some("json") => Format::Json,
-            _ => Format::Text,
-        };
-        is_plain.then_some((file, format))
+        let words = self.arguments.get(1..)?;
+        RuntimeCall::parse(words).log.filter(|log| log.file.is_absolute())
     }
 
     fn name(&self) -> &str {
-        let program = self.arguments.first().map(String::as_str).unwrap_or_default();
-        program.rsplit('/').next().unwrap_or_default()
-    }
-
-    /// The value of `--name VALUE` or `--name=VALUE`.
-    fn option(&self, name: &str) -> Option<&str> {
-        let mut arguments = self.arguments.iter().map(String::as_str);
-        while let Some(argument) = arguments.next() {
-            match argument.strip_prefix(name) {
-                Some("") => return arguments.next(),
-                Some(rest) if rest.starts_with('=') => return Some(&rest[1..]),
-                _ => {}
-            }
-        }
-        None
-    }
-}
-
-impl Format {
-    /// `line` as such a record.
-    pub fn record(self, line: &str) -> String {
-        match self {
-            Format::Text => line.to_owned(),
-            Format::Json => serde_json::json!({"msg": line, "level": "error"}).to_string(),
-        }
+        let program = self.arguments.first().and_then(|word| word.to_str());
+        program.unwrap_or_default().rsplit('/').next().unwrap_or_default()
     }
 }
 
 /// A process's command line; crun's program can't be told otherwise, since it runs from a sealed copy of itself.
-fn arguments(process: Pid) -> Vec<String> {
+fn arguments(process: Pid) -> Vec<OsString> {
     let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
     let words = line.split(|byte| *byte == 0);
-    words
-        .map(|word| String::from_utf8_lossy(word).into_owned())
-        .collect()
+    words.map(|word| OsStr::from_bytes(word).to_owned()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs::File;
 
-    fn called_with(arguments: &[&str]) -> Engine {
-        Engine {
+    use super::*;
+    use crate::oci::LogFormat;
+
+    fn log_of(line: &str) -> Option<Log> {
+        let engine = Engine {
             process: File::open("/dev/null").unwrap().into(),
-            arguments: arguments.iter().map(|word| word.to_string()).collect(),
-        }
+            arguments: line.split(' ').map(OsString::from).collect(),
+        };
+        engine.log()
     }
 
     #[test]
     fn the_log_is_found_as_podman_and_containerd_write_it() {
-        let path = std::env::temp_dir().join(format!("oci-mig-hook-log-{}", std::process::id()));
-        fs::write(&path, "").unwrap();
-        let name = path.to_str().unwrap();
-        let podman = called_with(&["/usr/bin/crun", "--log-format=json", "--log", name, "create"]);
-        let containerd = called_with(&["crun", &format!("--log={name}"), "--log-format", "json", "create"]);
-        let by_hand = called_with(&["crun", "--log", name, "run"]);
-        let formats = [podman, containerd, by_hand].map(|engine| engine.log().map(|(_, format)| format));
-        fs::remove_file(&path).unwrap();
-        assert_eq!(
-            formats,
-            [Some(Format::Json), Some(Format::Json), Some(Format::Text)]
-        );
-    }
-
-    #[test]
-    fn only_a_plain_file_is_a_log() {
-        for log in ["/dev/null", "relative.log", "journald:id", "/nonexistent/log"] {
-            assert!(called_with(&["crun", "--log", log]).log().is_none(), "{log}");
-        }
-        assert!(called_with(&["crun", "run"]).log().is_none());
+        let log = |format| {
+            Some(Log {
+                file: "/x/log".into(),
+                format,
+            })
+        };
+        let podman = log_of("/usr/bin/crun --log-format=json --log /x/log create c");
+        let containerd = log_of("crun --log=/x/log --log-format json create c");
+        let by_hand = log_of("crun --log /x/log run c");
+        let expected = [LogFormat::Json, LogFormat::Json, LogFormat::Text].map(log);
+        assert_eq!([podman, containerd, by_hand], expected);
+        assert_eq!(log_of("crun --log relative.log run c"), None);
+        assert_eq!(log_of("crun run c"), None);
     }
 
     #[test]
     fn a_containers_command_names_no_log_of_ours() {
-        let path = std::env::temp_dir().join(format!("oci-mig-hook-victim-{}", std::process::id()));
-        fs::write(&path, "").unwrap();
-        let name = path.to_str().unwrap();
-        let podman = called_with(&["/usr/bin/podman", "run", "image", "server", "--log", name]);
-        let found = podman.log().is_some();
-        fs::remove_file(&path).unwrap();
-        assert!(!found);
-    }
-
-    #[test]
-    fn a_record_is_one_line_of_json_whatever_the_reason_says() {
-        let record = Format::Json.record("a \"quoted\" \\ reason");
-        assert_eq!(record, r#"{"msg":"a \"quoted\" \\ reason","level":"error"}"#);
+        assert_eq!(log_of("/usr/bin/podman run image server --log /x/log"), None);
+        assert_eq!(log_of("crun exec c server --log /x/log"), None);
     }
 
     #[test]

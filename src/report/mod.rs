@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod engine;
+mod log;
 mod place;
 mod system_log;
 
@@ -17,6 +18,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::failure::Failure;
+use crate::oci::Log;
 use engine::Engine;
 
 /// Says why a command that a person typed failed: on standard error.
@@ -39,6 +41,17 @@ pub fn to_engine(failure: &Failure) {
     }
 }
 
+/// Says why a runtime's call failed, as a runtime does: in the system log, in the log that the engine named, and on
+/// standard error.
+pub fn to_runtimes_caller(failure: &Failure, log: Option<&Log>) {
+    let line = line(failure);
+    system_log::error(failure);
+    if let Some(log) = log {
+        log::say(log, "error", &line);
+    }
+    place::say(io::stderr().as_fd(), &line);
+}
+
 fn tell(engine: &Engine, own: BorrowedFd<'_>, line: &str) {
     if let Some(stderr) = engine
         .stderr()
@@ -46,8 +59,8 @@ fn tell(engine: &Engine, own: BorrowedFd<'_>, line: &str) {
     {
         place::say(stderr.as_fd(), line);
     }
-    if let Some((log, format)) = engine.log() {
-        place::say(log.as_fd(), &format.record(line));
+    if let Some(log) = engine.log() {
+        log::say(&log, "error", line);
     }
 }
 

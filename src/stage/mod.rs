@@ -3,15 +3,18 @@
 
 #![forbid(unsafe_code)]
 
+mod before_create;
 mod create_runtime;
 mod options;
+mod pod;
 mod poststop;
 mod precreate;
+pub mod runtime;
 
 use std::io::Read;
 use std::path::PathBuf;
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -23,7 +26,9 @@ use crate::release;
 use crate::request::keys;
 use crate::reserve::Reserver;
 
+use before_create::{Making, may_concern_us, to_bytes};
 pub use options::Options;
+use pod::{asked, asked_by, is_to_be_served};
 
 /// The stages of a container's life at which an engine calls us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +48,7 @@ pub enum Stage {
 /// # Errors
 /// Whatever stops the container, or keeps its devices from being given back.
 pub fn run(stage: Stage, options: &Options) -> Result<(), Failure> {
-    not_to_be_stopped();
+    let _signals = Unstoppable::from_now_on();
     let document = read_document()?;
     match stage {
         Stage::Precreate => precreate::run(document, options),
@@ -66,13 +71,29 @@ pub fn read_document() -> Result<Vec<u8>, Failure> {
     Ok(document)
 }
 
-/// Podman's hooks are in the process group of whoever typed the command: their ^Z must not stop us while we hold the
-/// lock that every other container waits for.
-fn not_to_be_stopped() {
-    let mut stops = SigSet::empty();
-    stops.extend([Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU]);
-    // Fails for no valid set.
-    let _ = stops.thread_block();
+/// A process that ^Z doesn't stop, until this is dropped. Podman's hooks are in the process group of whoever typed the
+/// command: that must not stop us while we hold the lock that every other container waits for.
+struct Unstoppable {
+    before: Option<SigSet>,
+}
+
+impl Unstoppable {
+    fn from_now_on() -> Unstoppable {
+        let mut stops = SigSet::empty();
+        stops.extend([Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU]);
+        // Fails for no valid set.
+        Unstoppable {
+            before: stops.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok(),
+        }
+    }
+}
+
+impl Drop for Unstoppable {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = before.thread_set_mask();
+        }
+    }
 }
 
 impl Stage {

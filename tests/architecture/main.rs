@@ -199,7 +199,7 @@ fn planted_breaches_are_found() {
         (
             "bin/oci-mig-runtime.rs",
             "fn main() { oci_mig_hook::lease::x() }",
-            "bin is not in the table of arrows",
+            "bin may not name lease",
         ),
         (
             "operator/gc.rs",

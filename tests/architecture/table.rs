@@ -6,8 +6,8 @@
 pub const ARROWS: &[(&str, &[&str])] = &[
     ("failure", &[]),
     ("cgroup", &[]),
-    ("report", &[]),
     ("oci", &[]),
+    ("report", &["oci"]),
     ("mig", &[]),
     ("cli", &["mig"]),
     ("edits", &["mig"]),
@@ -29,6 +29,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("operator", &["host", "lease", "config", "mig"]),
     ("main", &["cli", "stage", "operator", "report", "host"]),
+    ("bin", &["oci", "stage", "report", "host"]),
 ];
 
 /// What every module may name.

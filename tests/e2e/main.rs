@@ -7,11 +7,14 @@
 mod support;
 
 mod baseline;
+mod baseline_engines;
 mod contention;
+mod interposed;
 mod lifecycle;
 mod lifecycle_podman;
 mod live_device;
 mod own_device;
 mod passthrough;
+mod pods;
 mod reasons;
 mod refusals;

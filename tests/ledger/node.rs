@@ -125,6 +125,7 @@ pub fn container_of(id: &str, process: Process) -> Container {
         bundle: Some("/bundle".into()),
         process,
         own_pid_namespace: false,
+        state_root: None,
         cgroups: vec![],
         cgroup_namespace: Here::look().unwrap().cgroup_namespace,
     }

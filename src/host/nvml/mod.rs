@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::mig::Inventory;
 
 pub use child::answer;
-pub use parent::inventory;
+pub use parent::{inventory, reap};
 
 /// The hidden subcommand that makes this program the child; its one argument is the library.
 pub const SUBCOMMAND: &str = "nvml-inventory";

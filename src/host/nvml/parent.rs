@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -54,9 +55,19 @@ fn default_library(root: &Path) -> OsString {
     }
 }
 
+/// Children that were ended and not waited for yet.
+static LEFT: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// Takes note of the ends of children that were left behind, of those that have ended. For a process that is about to
+/// become another program, to which they would be strangers; for any other, whoever is its parent does it.
+pub fn reap() {
+    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+    left.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+}
+
 /// A child that is ended, never waited for, when we are done with it: its end can take as long as the driver likes.
 struct Waited {
-    child: Child,
+    child: Option<Child>,
     out: ChildStdout,
     unread: Vec<u8>,
     asking: Option<Question>,
@@ -64,9 +75,11 @@ struct Waited {
 
 impl Drop for Waited {
     fn drop(&mut self) {
-        // It has answered, or never will. One stuck in the driver dies when the driver lets it; whoever is our
-        // parent reaps it.
-        let _ = self.child.kill();
+        // It has answered, or never will. One stuck in the driver dies when the driver lets it.
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+        }
     }
 }
 
@@ -92,7 +105,7 @@ impl Waited {
             .take()
             .ok_or_else(|| cannot(&"no pipe to the child"))?;
         Ok(Waited {
-            child,
+            child: Some(child),
             out,
             unread: Vec::with_capacity(64 << 10),
             asking: None,

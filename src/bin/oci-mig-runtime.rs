@@ -1,0 +1,45 @@
+//! `oci-mig-runtime`: stands where an engine calls its low-level runtime, and becomes that runtime once the container has
+//! what it asks for. Its command line is the runtime's.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use oci_mig_hook::oci::RuntimeCall;
+use oci_mig_hook::{host, report, stage};
+
+const HELP: &str = "\
+oci-mig-runtime stands before a low-level OCI runtime and takes its command line as it comes. On create and run it
+reserves the MIG device that the container's annotations ask for (mig.profile=1g.10gb), writes it into the bundle's
+config.json, and becomes the real runtime: runtime.path of the configuration, else crun or runc. Engines are pointed to
+it by 'oci-mig-hook setup'; oci-mig-runtime(1) explains the rest. What follows is the real runtime's own help.
+";
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match args.first().and_then(|word| word.to_str()) {
+        // This program re-executed, for NVML alone.
+        Some(host::nvml::SUBCOMMAND) => {
+            host::nvml::answer(args.get(1).map_or("".as_ref(), OsString::as_os_str));
+            return ExitCode::SUCCESS;
+        }
+        Some("--help" | "-h" | "help") if args.len() == 1 => println!("{HELP}"),
+        _ => {}
+    }
+    let call = RuntimeCall::parse(&args);
+    let said = |failure| report::to_runtimes_caller(&failure, call.log.as_ref());
+    match stage::runtime::run(&call, &args) {
+        Ok(ended) => {
+            if let Some(failure) = ended.unreleased {
+                said(failure);
+            }
+            ExitCode::from(ended.code)
+        }
+        Err(failure) => {
+            let code = failure.exit() as u8;
+            said(failure);
+            ExitCode::from(code)
+        }
+    }
+}

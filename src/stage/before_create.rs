@@ -1,0 +1,176 @@
+//! A container that is yet to be made: what it asks for is reserved, and written into its config.json. Both doors of that
+//! moment do this, Podman's precreate and the interposed runtime; they differ in who makes the container, and in how
+//! the document goes back.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver, undo};
+use crate::config::{Config, DEFAULT_PATH};
+use crate::edits::{ContainerEdits, device, spec};
+use crate::failure::Failure;
+use crate::lease::liveness::Here;
+use crate::lease::{Container, Lease, LeaseId, LeaseState, LeasedDevice, Ledger};
+use crate::oci::{self, Spec};
+use crate::request::{Request, keys};
+use crate::reserve::{self, Asker};
+
+/// What a container that is yet to be made is served with.
+pub struct Making<'a> {
+    /// What the program goes by.
+    pub config: &'a Config,
+    /// The program that the container's hooks are to name: `oci-mig-hook`, wherever it is.
+    pub hook: &'a Path,
+}
+
+impl Making<'_> {
+    /// Reserves what `request` asks for and writes it into `spec`; without a request, only takes our own edits of an
+    /// earlier time out.
+    ///
+    /// `container` says who makes it. `deliver` hands the document on: the edited one, or none where it is to stay as
+    /// it came. Where that fails, nothing stays reserved.
+    ///
+    /// # Errors
+    /// A refusal, or a host failure.
+    pub fn serve<Delivered>(
+        &self,
+        mut spec: Value,
+        request: Option<Request>,
+        container: impl FnOnce(&Here, Spec<'_>) -> Result<Container, Failure>,
+        deliver: impl FnOnce(Option<&Value>) -> Result<Delivered, Failure>,
+    ) -> Result<Delivered, Failure> {
+        refuse_rootless()?;
+        let earlier = Earlier::find(&spec, self.hook)?;
+        if let Some(earlier) = &earlier {
+            earlier.goes_by(self.config.named_file.as_deref())?;
+        }
+        let Some(request) = request else {
+            let had_any = earlier.is_some();
+            earlier
+                .into_iter()
+                .for_each(|earlier| earlier.take_out(&mut spec));
+            return deliver(had_any.then_some(&spec));
+        };
+        refuse_unless_isolated(self.config, oci::not_isolated(Spec(&spec)))?;
+        let ledger = Ledger::open(&self.config.ledger_dir)?;
+        let here = Here::look()?;
+        let asker = Asker {
+            container: container(&here, Spec(&spec))?,
+            state: LeaseState::Pending,
+            request,
+        };
+        let undone = |lease: &Lease, failure| undo(&ledger, lease, failure);
+        if let Some(earlier) = earlier {
+            if let Some(lease) = earlier.renewed(&ledger, &here, &asker)? {
+                return refuse_other_devices(self.config, Spec(&spec), &lease)
+                    .and_then(|()| deliver(None))
+                    .map_err(|failure| undone(&lease, failure));
+            }
+            earlier.take_out(&mut spec);
+        }
+        let lease = reserver(self.config, &host(self.config), &ledger, &here).reserve(asker)?;
+        refuse_other_devices(self.config, Spec(&spec), &lease)
+            .and_then(|()| self.edit(&mut spec, &lease))
+            .and_then(|()| deliver(Some(&spec)))
+            .map_err(|failure| undone(&lease, failure))
+    }
+
+    fn edit(&self, spec: &mut Value, lease: &Lease) -> Result<(), Failure> {
+        let devices = lease
+            .devices
+            .iter()
+            .map(|device| (device.uuid(), LeasedDevice::nodes(device)));
+        let named_file = self.config.named_file.as_deref();
+        let mut edits = device::with_hooks(device::for_devices(devices), self.hook, named_file);
+        edits
+            .annotations
+            .push((keys::LEASE.to_owned(), lease.id.to_string()));
+        let user_namespace = Spec(spec).user_namespace();
+        spec::write(spec, &edits, user_namespace)
+    }
+}
+
+/// Whether a config.json needs to be looked into. A search that every container pays for. An engine that escaped the
+/// letters of `mig.` would show it by `\u00`.
+pub fn may_concern_us(document: &[u8]) -> bool {
+    let has = |needle: &str| memchr::memmem::find(document, needle.as_bytes()).is_some();
+    has("mig.") || has("\\u006") || has("\\u002e") || has("\\u002E")
+}
+
+/// A config.json as bytes.
+///
+/// # Errors
+/// A host failure that can't be: it was read from bytes.
+pub fn to_bytes(spec: &Value) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(spec)
+        .map_err(|error| Failure::host("config.json can't be written", error).remedy("report this as a bug"))
+}
+
+/// Our own edits in a config that has been here before: called twice for one container, or copied from an earlier
+/// one's bundle.
+struct Earlier {
+    lease: String,
+    edits: ContainerEdits,
+}
+
+impl Earlier {
+    /// # Errors
+    /// A usage failure for a `mig.lease` without our hooks beside it: we didn't write it.
+    fn find(spec: &Value, hook: &Path) -> Result<Option<Earlier>, Failure> {
+        let lease = Spec(spec).annotation(keys::LEASE).map(str::to_owned);
+        match (lease, device::recover(spec::our_hooks(spec, hook))) {
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(forged(
+                "this container's config has it without our hooks beside it",
+            )),
+            (lease, Some(mut edits)) => {
+                let lease = lease.unwrap_or_default();
+                edits.annotations.push((keys::LEASE.to_owned(), lease.clone()));
+                Ok(Some(Earlier { lease, edits }))
+            }
+        }
+    }
+
+    /// Its lease is in the ledger that the configuration of that time names: with another one, and its ledger, a device
+    /// could be given twice.
+    ///
+    /// # Errors
+    /// A host failure where that isn't this one.
+    fn goes_by(&self, configuration: Option<&Path>) -> Result<(), Failure> {
+        let theirs = device::configuration(&self.edits.hooks).map(Path::new);
+        if theirs == configuration {
+            return Ok(());
+        }
+        let name = |path: Option<&Path>| path.unwrap_or(Path::new(DEFAULT_PATH)).display().to_string();
+        let why = format!(
+            "its config.json was edited by {}, and now {} holds",
+            name(theirs),
+            name(configuration)
+        );
+        Err(
+            Failure::host("two configurations for one container", why).remedy(
+                "give its hooks and oci-mig-runtime (OCI_MIG_HOOK_CONFIG in the engine's environment; Podman: conmon_env_vars) the same one",
+            ),
+        )
+    }
+
+    /// Its reservation, if that waits for this very container and is for the same request: made by this door before, or
+    /// by the other one. It gets its whole time again, and is bound to who makes the container now.
+    fn renewed(&self, ledger: &Ledger, here: &Here, asker: &Asker) -> Result<Option<Lease>, Failure> {
+        let Ok(id) = self.lease.parse::<LeaseId>() else {
+            return Ok(None);
+        };
+        let mut ledger = ledger.lock()?;
+        match ledger.get(&id)? {
+            Some(lease) if lease.boot_id == here.boot_id && asker.is_served_by(&lease) => {
+                reserve::renew(&mut ledger, lease, asker.container.clone()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn take_out(self, spec: &mut Value) {
+        spec::take_out(spec, &self.edits);
+    }
+}

@@ -1,0 +1,78 @@
+//! A bundle's config.json: read whole, and replaced whole.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use crate::failure::Failure;
+
+/// A config.json, as it was when it was read.
+#[derive(Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl ConfigFile {
+    /// Reads it. None where it can't be read: the real runtime says that best.
+    pub fn read(path: &Path) -> Option<ConfigFile> {
+        // Where it is a link, what it leads to is the file that is replaced.
+        let path = std::fs::canonicalize(path).ok()?;
+        let bytes = std::fs::read(&path).ok()?;
+        Some(ConfigFile { path, bytes })
+    }
+
+    /// What stood in it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Puts `bytes` in its place: whole or not at all, with its owner and mode.
+    ///
+    /// # Errors
+    /// A host failure; what stood there still stands.
+    pub fn replace(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.write(bytes).map_err(|error| {
+            Failure::host(format!("can't write {}", self.path.display()), error)
+                .remedy("the bundle's folder must be writable, and its file system have room")
+        })
+    }
+
+    /// Puts back what was read.
+    ///
+    /// # Errors
+    /// As [`ConfigFile::replace`].
+    pub fn restore(&self) -> Result<(), Failure> {
+        self.replace(&self.bytes)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let name = format!(".config.json.oci-mig-hook-{}", std::process::id());
+        let unfinished = self.path.with_file_name(name);
+        let written = self
+            .write_beside(&unfinished, bytes)
+            .and_then(|()| std::fs::rename(&unfinished, &self.path));
+        written.inspect_err(|_| {
+            // If it can't be removed either, it goes with the bundle.
+            let _ = std::fs::remove_file(&unfinished);
+        })
+    }
+
+    fn write_beside(&self, unfinished: &Path, bytes: &[u8]) -> io::Result<()> {
+        let owner = std::fs::metadata(&self.path)?;
+        let mut file: File = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(unfinished)?;
+        file.write_all(bytes)?;
+        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        // Last, because chown takes bits away.
+        file.set_permissions(std::fs::Permissions::from_mode(owner.mode() & 0o7777))
+    }
+}
