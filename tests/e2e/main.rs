@@ -18,3 +18,4 @@ mod passthrough;
 mod pods;
 mod reasons;
 mod refusals;
+mod setup;

@@ -1,7 +1,7 @@
 //! Podman, with a store, a state and a configuration of the test's own.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::bundle::FIRST_ID;
@@ -52,6 +52,11 @@ impl Podman {
             .arg(self.runtime.program())
             .arg(subcommand);
         command
+    }
+
+    /// containers.conf.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.join("containers.conf")
     }
 
     /// `run` or `create`, with what every container of the tests has: no network, and a control group among ours.
@@ -136,7 +141,7 @@ impl Podman {
 
     fn podman(&self) -> Command {
         let mut command = self.view.command(program("podman"));
-        command.env("CONTAINERS_CONF", self.folder.join("containers.conf"));
+        command.env("CONTAINERS_CONF", self.config_file());
         // Podman 5 says with every command that v1 is on its way out.
         command.env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
         command.env("CONTAINERS_REGISTRIES_CONF", "/dev/null");

@@ -79,7 +79,10 @@ fn undo(found: &Found, file: &Daemon<'_>) -> Result<Plan, Failure> {
     plan.changes = vec![Change::take_out(found.clone(), after)?];
     plan.notes
         .push("containers that were made with --runtime mig can't be started any more".to_owned());
-    plan.next.push("systemctl reload docker".to_owned());
+    plan.next.push(
+        "systemctl reload docker (with no other runtime in the file, dockerd forgets mig only when it is restarted)"
+            .to_owned(),
+    );
     Ok(plan)
 }
 
