@@ -77,7 +77,7 @@ fn docker_after_a_reload() {
     // Docker before 24 has no annotations.
     machine.configure("requests.environment", "true");
     let setup = containerd::Setup::new(view).env(CONFIG_VARIABLE, &machine.config());
-    let mut docker = Docker::start_plain(setup);
+    let docker = Docker::start_plain(setup);
     let configuration = Configuration::new("docker", docker.config_file());
     let script = machine.probe(&own(&machine)).script();
     let asks = [docker.ask("profile", PROFILE), "--cap-add=MKNOD".to_owned()];
@@ -105,7 +105,7 @@ fn containerd_s_pods_after_a_restart() {
     let (runtime, view) = cri::everywhere().next().expect("a view");
     let machine = machine(runtime);
     let setup = containerd::Setup::new(view).env(CONFIG_VARIABLE, &machine.config());
-    let mut containerd = setup.handler("plain", &runtime.program()).start();
+    let containerd = setup.handler("plain", &runtime.program()).start();
     let configuration = Configuration::new("containerd", containerd.config_file());
     configuration.setup(&[]);
     containerd.kill();

@@ -186,10 +186,10 @@ impl Docker {
     /// Lets the daemon read daemon.json again, as `systemctl reload docker` does.
     #[track_caller]
     pub fn reload(&self) {
-        let daemon = self.daemon.as_ref().expect("a daemon");
-        let count = || daemon.stderr().matches("Reloaded configuration").count();
+        let count = || self.words().matches("Reloaded configuration").count();
         let before = count();
-        let pid = rustix::process::Pid::from_raw(daemon.pid()).expect("its pid");
+        let pid = self.daemon.lock().expect("the daemon").as_ref().map(Running::pid);
+        let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a daemon");
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("SIGHUP");
         until("dockerd's new configuration", || count() > before);
     }

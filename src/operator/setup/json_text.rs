@@ -6,11 +6,11 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::value::RawValue;
 
+use super::json_style::Style;
 use super::spliced;
 
 /// Where an object stands in a text, and where its members' values do.
@@ -67,7 +67,11 @@ impl Object {
 
     /// The text with one more member at the end of this object, which lies `depth` objects deep.
     pub fn with(&self, text: &str, depth: usize, name: &str, value: &Value) -> String {
-        let style = Style::of(text);
+        let style = match self.members.is_empty() {
+            true => Style::of(text),
+            // An object on one line stays on it.
+            false => Style::of(text).on_the_lines_of(&text[self.span.clone()]),
+        };
         let member = style.member(depth + 1, name, value);
         let (at, inserted) = match self.members.last() {
             Some((_, last)) => (last.end..last.end, format!(",{member}")),
@@ -97,58 +101,6 @@ impl Object {
     }
 }
 
-/// How a text is laid out.
-struct Style {
-    /// One level's indentation; `None` where everything is on one line.
-    indent: Option<String>,
-    newline: &'static str,
-}
-
-impl Style {
-    fn of(text: &str) -> Style {
-        let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
-        let lines = text.trim().lines().skip(1);
-        let first = lines.into_iter().find(|line| !line.trim().is_empty());
-        let blank = |line: &str| line[..line.len() - line.trim_start().len()].to_owned();
-        let is_bare = text
-            .trim_start_matches(['{', '}', ' ', '\t', '\r', '\n'])
-            .is_empty();
-        let indent = match first {
-            _ if is_bare => Some("    ".to_owned()),
-            None => None,
-            Some(line) => Some(blank(line)),
-        };
-        Style { indent, newline }
-    }
-
-    /// The beginning of a line `depth` levels deep.
-    fn line(&self, depth: usize) -> String {
-        match &self.indent {
-            Some(indent) => self.newline.to_owned() + &indent.repeat(depth),
-            None => String::new(),
-        }
-    }
-
-    /// A member on a line of its own, `depth` levels deep.
-    fn member(&self, depth: usize, name: &str, value: &Value) -> String {
-        let name = Value::from(name);
-        let Some(indent) = &self.indent else {
-            return format!("{name}:{value}");
-        };
-        let value = pretty(value, indent).replace('\n', &self.line(depth));
-        format!("{}{name}: {value}", self.line(depth))
-    }
-}
-
-fn pretty(value: &Value, indent: &str) -> String {
-    let mut text = Vec::new();
-    let format = PrettyFormatter::with_indent(indent.as_bytes());
-    match value.serialize(&mut Serializer::with_formatter(&mut text, format)) {
-        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
-        Err(_) => value.to_string(),
-    }
-}
-
 impl<'t> Deserialize<'t> for Members<'t> {
     fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
         struct Collect;
@@ -171,8 +123,13 @@ impl<'t> Deserialize<'t> for Members<'t> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{hash_set, vec};
+    use proptest::prelude::*;
+    use proptest::sample::select;
     use serde_json::json;
+    use serde_json::ser::PrettyFormatter;
 
+    use super::super::json_style::{Spaced, rendered};
     use super::*;
 
     fn put(text: &str) -> String {
@@ -192,6 +149,7 @@ mod tests {
                 "{}",
                 "{\n    \"new\": {\n        \"a\": [\n            1\n        ]\n    }\n}",
             ),
+            ("{\"x\": 1}\n", "{\"x\": 1, \"new\": {\"a\": [1]}}\n"),
             ("{\"x\":1}\n", "{\"x\":1,\"new\":{\"a\":[1]}}\n"),
             (
                 "{\n\t\"x\" :\t1.0e3\n}\n",
@@ -218,6 +176,26 @@ mod tests {
             ("{\"a\": 1}", "{\"a\": 1}"),
         ] {
             assert_eq!(take(text), expected);
+        }
+    }
+
+    proptest! {
+        /// Whatever the file says and however it is laid out.
+        #[test]
+        fn in_and_out_leaves_every_byte(
+            names in hash_set("[a-z\"\\\\{}, ]{0,6}", 0..5),
+            values in vec(select(vec![json!(1), json!("a, \"}"), json!([]), json!({"b": {}}), json!(null)]), 5),
+            indent in select(vec!["", " ", "  ", "\t"]),
+        ) {
+            let all: serde_json::Map<_, _> = names.into_iter().zip(values).collect();
+            let format = PrettyFormatter::with_indent(indent.as_bytes());
+            for text in [rendered(&json!(all), format), rendered(&json!(all), Spaced), json!(all).to_string()] {
+                let with = put(&text);
+                let mut expected = all.clone();
+                expected.insert("new".to_owned(), json!({"a": [1]}));
+                prop_assert_eq!(serde_json::from_str::<Value>(&with).unwrap(), json!(expected), "{}", &with);
+                prop_assert_eq!(take(&with), text);
+            }
         }
     }
 

@@ -11,6 +11,7 @@ mod crio;
 mod crio_others;
 mod docker;
 mod file;
+mod json_style;
 mod json_text;
 mod plan;
 mod podman;
