@@ -99,6 +99,12 @@ fn without_root_a_dry_run_works_and_a_change_is_told() {
     );
     assert_eq!(said.stderr, line);
     assert_eq!(place.text().unwrap(), "{}");
+    fs::set_permissions(place.file(), Permissions::from_mode(0o000)).unwrap();
+    let unread = run(&["--dry-run"]).stderr;
+    assert!(
+        unread.ends_with("Permission denied (os error 13); run this as root; nothing was changed\n"),
+        "{unread}"
+    );
     fs::set_permissions(&place.folder, Permissions::from_mode(0o755)).unwrap();
 }
 

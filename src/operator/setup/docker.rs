@@ -45,7 +45,10 @@ fn put_in(order: &Setup, found: Found, file: &Daemon<'_>, wrapper: &str) -> Resu
     }
     if let Some(config) = &order.config {
         // dockerd's shims are containerd's children, and the wrapper is theirs.
-        plan.next.push(program::environment("containerd", config)?);
+        plan.next.push(program::environment(
+            "containerd (docker, where dockerd starts its own containerd)",
+            config,
+        )?);
     }
     plan.next
         .push("docker run --runtime mig --annotation mig.profile=1g.10gb IMAGE COMMAND".to_owned());
@@ -76,13 +79,17 @@ fn undo(found: &Found, file: &Daemon<'_>) -> Result<Plan, Failure> {
             (!is_nothing || found.backup()?.is_some()).then_some(left)
         }
     };
-    plan.changes = vec![Change::take_out(found.clone(), after)?];
     plan.notes
         .push("containers that were made with --runtime mig can't be started any more".to_owned());
-    plan.next.push(
-        "systemctl reload docker (with no other runtime in the file, dockerd forgets mig only when it is restarted)"
-            .to_owned(),
-    );
+    let reload = match after.as_deref().is_some_and(|left| left.contains("\"runtimes\"")) {
+        true => "systemctl reload docker",
+        // A reload leaves the runtimes as they are where the file has none.
+        false => {
+            "systemctl restart docker when it suits (containers stop, but with live-restore): until then it still knows mig"
+        }
+    };
+    plan.next.push(reload.to_owned());
+    plan.changes = vec![Change::take_out(found.clone(), after)?];
     Ok(plan)
 }
 

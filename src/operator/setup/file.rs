@@ -25,11 +25,11 @@ impl Found {
     /// Reads the file. That there is none is no error.
     pub fn look(named: &Path) -> Result<Found, Failure> {
         let path = match fs::symlink_metadata(named) {
-            Ok(_) => fs::canonicalize(named).map_err(|error| unreadable(named, &error))?,
+            Ok(_) => fs::canonicalize(named).map_err(|error| unreadable(named, error))?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                std::path::absolute(named).map_err(|error| unreadable(named, &error))?
+                std::path::absolute(named).map_err(|error| unreadable(named, error))?
             }
-            Err(error) => return Err(unreadable(named, &error)),
+            Err(error) => return Err(unreadable(named, error)),
         };
         let text = read(&path)?;
         Ok(Found { path, text })
@@ -50,7 +50,7 @@ impl Found {
     /// Copies the file, as it is, to the backup's place.
     pub fn back_up(&self) -> Result<(), Failure> {
         let text = self.text.as_deref().unwrap_or_default();
-        let like = fs::metadata(&self.path).map_err(|error| unreadable(&self.path, &error))?;
+        let like = fs::metadata(&self.path).map_err(|error| unreadable(&self.path, error))?;
         replace(&self.backup_path(), text, Some(&like), || Ok(()))
     }
 
@@ -95,12 +95,12 @@ impl Found {
 
 fn read(path: &Path) -> Result<Option<String>, Failure> {
     match fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err(unreadable(path, &"not a file")),
+        Ok(found) if !found.is_file() => Err(unreadable(path, "not a file")),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unreadable(path, &error)),
+        Err(error) => Err(unreadable(path, error)),
         Ok(_) => match fs::read_to_string(path) {
             Ok(text) => Ok(Some(text)),
-            Err(error) => Err(unreadable(path, &error)),
+            Err(error) => Err(unreadable(path, error)),
         },
     }
 }
@@ -153,8 +153,13 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
-fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
-    Failure::host(format!("can't read {}", path.display()), why).remedy("nothing was changed")
+fn unreadable(path: &Path, why: impl std::fmt::Display) -> Failure {
+    let why = why.to_string();
+    let remedy = match why.starts_with("Permission denied") {
+        true => "run this as root; nothing was changed",
+        false => "nothing was changed",
+    };
+    Failure::host(format!("can't read {}", path.display()), why).remedy(remedy)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
