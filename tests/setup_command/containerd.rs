@@ -309,6 +309,11 @@ fn what_would_keep_it_from_counting_is_told() {
         note.starts_with(folder.join("b.toml").to_str().unwrap()),
         "{note}"
     );
+    importing.setup(&["--undo"]).ok();
+    let merged = importing.text().unwrap().replace("version = 2", "version = 3");
+    let merged = place().with(&merged).json(&["--dry-run"]);
+    assert_eq!(merged["notes"], serde_json::json!([]), "2.x merges");
+    importing.setup(&[]).ok();
     // What the note says is what this containerd does.
     if containerd(&["--version"]).contains(" 1.") {
         let dump = containerd(&["--config", importing.file().to_str().unwrap(), "config", "dump"]);

@@ -188,3 +188,14 @@ fn a_configuration_file_is_told_for_the_service() {
         "{next:?}"
     );
 }
+
+/// The programs may be gone before the entry.
+#[test]
+fn an_undo_needs_no_wrapper() {
+    let place = place().with(NVIDIA);
+    place.setup(&[]).ok();
+    fs::remove_file(place.wrapper()).unwrap();
+    let said = place.json(&["--undo"]);
+    assert_eq!(place.text().unwrap(), NVIDIA);
+    assert_eq!(said["next"], json!(["systemctl reload docker"]));
+}

@@ -219,9 +219,9 @@ impl<'a, 't> ConfigFile<'a, 't> {
                 "Kubernetes can't use this containerd: disabled_plugins has \"{name}\". Docker, ctr and nerdctl don't need this runtime entry"
             )
         });
-        off.into_iter()
-            .chain(imports_note(self.path, self.toml))
-            .collect()
+        // From version 3 on, which only containerd 2.x reads, files are merged.
+        let imports = (self.version == 2).then(|| imports_note(self.path, self.toml));
+        off.into_iter().chain(imports.flatten()).collect()
     }
 }
 

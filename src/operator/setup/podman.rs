@@ -41,6 +41,11 @@ fn put_in(order: &Setup, folder: &str, list: &HooksDir, guard: bool) -> Result<P
     };
     let program = program::itself()?;
     let config = order.config.as_deref().map(program::absolute_text).transpose()?;
+    if guard {
+        plan.notes.push(
+            "what the guard does is 'guard' in oci-mig-hook's configuration; it is off by default".to_owned(),
+        );
+    }
     let guard = guard.then_some(Hook::Guard);
     for hook in [Some(Hook::Request), guard].into_iter().flatten() {
         let found = Found::look(&hook.file(folder))?;
