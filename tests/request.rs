@@ -9,7 +9,12 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 fn parse(annotations: &[(&str, &str)]) -> Result<Option<Request>, Failure> {
-    Request::from_annotations(annotations.iter().copied())
+    Request::from_annotations(annotations.iter().copied(), None)
+}
+
+/// What the container `web` of a pod asks for.
+fn of_web(annotations: &[(&str, &str)]) -> Result<Option<Request>, Failure> {
+    Request::from_annotations(annotations.iter().copied(), Some("web"))
 }
 
 fn request(annotations: &[(&str, &str)]) -> Request {
@@ -190,11 +195,144 @@ fn what_later_versions_will_read_is_refused_with_that_reason() {
         "mig.wait=1m: waiting is not available in this version; remove mig.wait and retry"
     );
     assert_eq!(
-        complaint(&[("mig.profile/web", "1g.10gb")]),
-        "mig.profile/web: an annotation for one container of a pod is not available in this version; use \
-         mig.profile on the container itself"
+        of_web(&[("mig.wait/web", "60s"), ("mig.profile", "1g.10gb")])
+            .unwrap_err()
+            .to_string(),
+        "mig.wait/web=1m: waiting is not available in this version; remove mig.wait/web and retry"
     );
     assert!(complaint(&[("mig.profile", "gpu")]).contains("a whole GPU is not available in this version"));
+}
+
+/// A pod's annotations reach all of its containers.
+#[test]
+fn a_key_that_names_a_container_speaks_to_it_alone_and_wins() {
+    for (asked, of_web_is) in [
+        (&[("mig.profile", "1g.10gb")][..], "mig.profile=1g.10gb"),
+        (
+            &[("mig.profile", "1g.10gb"), ("mig.profile/web", "2g.20gb")],
+            "mig.profile=2g.20gb",
+        ),
+        (
+            &[("mig.profile", "1g.10gb"), ("mig.profile/db", "2g.20gb")],
+            "mig.profile=1g.10gb",
+        ),
+        // How many and on which GPU stand, and which device is asked anew.
+        (
+            &[
+                ("mig.profile", "1g.10gb"),
+                ("mig.count", "2"),
+                ("mig.gpu", "*A100*"),
+                ("mig.memory/web", "20GB"),
+            ],
+            "mig.count=2 mig.gpu=*A100* mig.memory=20GB",
+        ),
+        (
+            &[
+                ("mig.memory", "10GB"),
+                ("mig.compute", "2"),
+                ("mig.memory/web", "20GB"),
+            ],
+            "mig.memory=20GB",
+        ),
+        (
+            &[
+                ("mig.count", "2"),
+                ("mig.count/web", "1"),
+                ("mig.profile/web", "1g.10gb"),
+            ],
+            "mig.profile=1g.10gb",
+        ),
+        (
+            &[
+                ("mig.profile", "1g.10gb"),
+                ("mig.device/web", "MIG-1a2b3c4d-0000-5000-8000-0123456789ab"),
+            ],
+            "mig.device=MIG-1a2b3c4d-0000-5000-8000-0123456789ab",
+        ),
+    ] {
+        let request = of_web(asked).unwrap().unwrap();
+        assert_eq!(request.to_string(), of_web_is, "{asked:?}");
+    }
+    // What others are told, right or wrong, is nothing to this one.
+    for others in [
+        &[("mig.profile/db", "1g.10gb")][..],
+        &[("mig.profile/db", "nonsense"), ("mig.wait/db", "")],
+        &[
+            ("mig.profile/we", "1g.10gb"),
+            ("mig.profile/webb", "1g.10gb"),
+            ("mig.profile/Web", "1g.10gb"),
+        ],
+    ] {
+        assert_eq!(of_web(others).unwrap(), None, "{others:?}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_key_for_one_container_is_named_as_it_was_written() {
+    for (asked, line) in [
+        (
+            &[("mig.profile/web", "9g")][..],
+            "mig.profile/web=9g: is not a profile; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me",
+        ),
+        (
+            &[("mig.profile/web", "1g.10gb"), ("mig.memory/web", "10GB")],
+            "mig.profile/web and mig.memory/web: a profile says both memory and compute; remove mig.profile/web, or \
+             mig.memory/web",
+        ),
+        (
+            &[
+                ("mig.count", "2"),
+                ("mig.device/web", "MIG-1a2b3c4d-0000-5000-8000-0123456789ab"),
+            ],
+            "mig.device/web and mig.count: names one device, and nothing but mig.wait goes with it; remove \
+             mig.device/web, or mig.count",
+        ),
+        (
+            &[("mig.wait/web", "30s")],
+            "mig.wait/web: says how long to wait, and nothing says for what; add mig.profile, mig.memory, mig.compute \
+             or mig.device",
+        ),
+        // Whomever it speaks to: nobody would ever read it.
+        (
+            &[("mig.profil/db", "1g.10gb")],
+            "mig.profil/db: no such annotation; did you mean mig.profile? There are mig.profile, mig.memory, \
+             mig.compute, mig.count, mig.gpu, mig.device, mig.wait",
+        ),
+        (
+            &[("mig.profile/", "1g.10gb")],
+            "mig.profile/: what follows the slash is no container's name; write mig.profile for every container of \
+             the pod, or mig.profile/NAME for one",
+        ),
+        (
+            &[("mig.profile/web/1", "1g.10gb")],
+            "mig.profile/web/1: what follows the slash is no container's name; write mig.profile for every container \
+             of the pod, or mig.profile/NAME for one",
+        ),
+        (
+            &[("mig.lease/db", "x")],
+            "mig.lease/db: mig.lease is written by oci-mig-hook alone; remove it",
+        ),
+    ] {
+        let failure = of_web(asked).unwrap_err();
+        assert_eq!(
+            (failure.exit(), failure.to_string().as_str()),
+            (Exit::Usage, line)
+        );
+    }
+}
+
+#[test]
+fn who_has_no_name_in_a_pod_is_not_asked_for_by_name() {
+    for asked in [
+        &[("mig.profile/web", "1g.10gb")][..],
+        &[("mig.profile", "1g.10gb"), ("mig.profile/web", "1g.10gb")],
+    ] {
+        assert_eq!(
+            complaint(asked),
+            "mig.profile/web: names one container of a pod, and this container has no name in any; use mig.profile \
+             on the container itself"
+        );
+    }
 }
 
 #[test]
@@ -354,6 +492,8 @@ fn wild() -> impl Strategy<Value = (String, String)> {
     let key = prop_oneof![
         3 => select(vec!["profile", "memory", "compute", "count", "gpu", "device", "wait", "lease"])
             .prop_map(|word| format!("mig.{word}")),
+        1 => (select(vec!["profile", "memory", "count", "wait", "lease", "x"]), "(web)?/?\\PC{0,3}")
+            .prop_map(|(word, name)| format!("mig.{word}/{name}")),
         1 => "mig\\.[a-z./]{0,12}",
         1 => "\\PC{0,20}",
     ];
@@ -382,7 +522,7 @@ proptest! {
         for key in asked.keys() {
             prop_assert!(printed.get(key).is_some() || (key == keys::COUNT && asked[key] == "1"), "{}", key);
         }
-        match Request::from_annotations(&asked) {
+        match Request::from_annotations(&asked, None) {
             Ok(read) => prop_assert_eq!(read, Some(request)),
             Err(failure) => {
                 prop_assert!(request.wait().is_some());
@@ -392,8 +532,11 @@ proptest! {
     }
 
     #[test]
-    fn no_input_panics_and_every_complaint_is_one_line(wild in prop::collection::vec(wild(), 0..6)) {
-        if let Err(failure) = Request::from_annotations(wild) {
+    fn no_input_panics_and_every_complaint_is_one_line(
+        wild in prop::collection::vec(wild(), 0..6),
+        container in prop::option::of("(web|\\PC{0,3})"),
+    ) {
+        if let Err(failure) = Request::from_annotations(wild, container.as_deref()) {
             let line = failure.to_string();
             prop_assert_eq!(failure.exit(), Exit::Usage);
             prop_assert!(line.starts_with("mig."), "{}", line);
@@ -402,11 +545,14 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_annotations_is_nothing(wild in prop::collection::hash_map("mig\\.[a-z]{1,7}", "[0-9a-zA-Z]{0,5}", 0..6)) {
+    fn the_order_of_annotations_is_nothing(wild in prop::collection::hash_map("mig\\.(profile|memory|count|[a-z]{1,7})(/[ab]?)?", "[0-9a-zA-Z]{0,5}", 0..6)) {
         let forwards: Vec<_> = wild.clone().into_iter().collect();
         let backwards: HashMap<_, _> = wild.into_iter().collect();
         let reversed: Vec<_> = forwards.iter().rev().cloned().collect();
-        prop_assert_eq!(Request::from_annotations(forwards.clone()), Request::from_annotations(reversed));
-        prop_assert_eq!(Request::from_annotations(forwards), Request::from_annotations(backwards));
+        for container in [None, Some("a")] {
+            let read = Request::from_annotations(forwards.clone(), container);
+            prop_assert_eq!(&read, &Request::from_annotations(reversed.clone(), container));
+            prop_assert_eq!(&read, &Request::from_annotations(backwards.clone(), container));
+        }
     }
 }

@@ -176,9 +176,16 @@ fn gone_or(pid: i32, call: &str, error: &io::Error) -> Failure {
     })
 }
 
+/// A VM runtime calls its hooks with a process of its own on the host. What is in the machine is a kernel that knows no
+/// device of the host's driver, and a MIG device is no PCI device that could be passed on to it.
 fn not_a_container(pid: i32) -> Failure {
-    let why = format!("process {pid} has no mount namespace of its own");
-    Failure::host(NO_CONTAINER, why).remedy("create the container with a new mount namespace")
+    let why = format!(
+        "its process {pid} is in this hook's own mount namespace: a VM runtime (Kata, Firecracker, Cloud Hypervisor), or a \
+         spec without a mount namespace"
+    );
+    Failure::refused("no MIG device for this container", why).remedy(
+        "give a VM a whole GPU by VFIO or a MIG-backed vGPU; give any other container a new mount namespace",
+    )
 }
 
 #[cfg(test)]
@@ -189,7 +196,7 @@ mod tests {
     fn our_own_namespace_is_never_entered() {
         for pid in [0, 1, -1, std::process::id() as i32] {
             let failure = Init::open(pid).map(drop).unwrap_err().to_string();
-            assert!(failure.contains("no mount namespace of its own"), "{failure}");
+            assert!(failure.contains("this hook's own mount namespace"), "{failure}");
         }
         let failure = Init::open(i32::MAX).map(drop).unwrap_err().to_string();
         assert!(failure.contains("pidfd_open"), "{failure}");

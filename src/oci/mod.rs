@@ -6,6 +6,7 @@
 mod bundle;
 mod command_line;
 mod isolation;
+mod pod;
 mod spec;
 mod state;
 mod words;
@@ -13,5 +14,6 @@ mod words;
 pub use bundle::read_config;
 pub use command_line::{Bundled, Deleted, Log, LogFormat, RuntimeCall, Verb};
 pub use isolation::{no_cgroup, not_isolated, other_devices};
+pub use pod::PodRole;
 pub use spec::Spec;
 pub use state::State;

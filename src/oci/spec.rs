@@ -10,7 +10,7 @@ pub struct Spec<'json>(pub &'json Value);
 
 impl<'json> Spec<'json> {
     /// Its annotations, in the order in which they stand; a value that is no string counts as empty.
-    pub fn annotations(self) -> impl Iterator<Item = (&'json str, &'json str)> {
+    pub fn annotations(self) -> impl Iterator<Item = (&'json str, &'json str)> + Clone {
         let members = self.0.get("annotations").and_then(Value::as_object);
         members
             .into_iter()

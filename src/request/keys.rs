@@ -36,29 +36,11 @@ pub(super) fn of_variable(name: &str) -> Option<&'static str> {
     ALL.into_iter().find(is_it)
 }
 
-/// An annotation of ours, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key<'a> {
-    /// `mig.<word>`, whether or not that is a word we know.
-    pub name: &'a str,
-    /// What stands after the slash: one container of a pod.
-    pub container: Option<&'a str>,
-}
-
-/// Takes `key` apart; `None` where it is someone else's: `mig.example.com/x`, `mig.a.b`, `migration`.
-pub(super) fn split(key: &str) -> Option<Key<'_>> {
-    let (name, container) = match key.split_once('/') {
-        Some((name, container)) => (name, Some(container)),
-        None => (key, None),
-    };
-    let word = name.strip_prefix(PREFIX)?;
-    (!word.contains('.')).then_some(Key { name, container })
-}
-
-/// Whether an annotation's key is one of ours, known or not, [`LEASE`] included. A container without any of them
-/// has not asked, and is left alone.
+/// Whether an annotation's key is one of ours, known or not, [`LEASE`] included. Others' are `mig.example.com/x`,
+/// `mig.a.b`, `migration`. A container without any of ours has not asked, and is left alone.
 pub fn is_ours(key: &str) -> bool {
-    split(key).is_some()
+    let name = key.split('/').next().unwrap_or_default();
+    name.strip_prefix(PREFIX).is_some_and(|word| !word.contains('.'))
 }
 
 /// The key that `name` was probably meant to be: one that it begins, or that is at most two letters away.

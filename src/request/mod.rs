@@ -14,9 +14,15 @@
 //! Memory and compute exclude a profile, and a device excludes all but a wait. Any other subset is a request:
 //! where neither profile nor size is given (`mig.gpu` or `mig.count` alone) any device will do, the smallest
 //! first. Only `mig.wait` alone asks for nothing, and is an error.
+//!
+//! A pod's annotations reach all of its containers. `mig.profile/web`, and every other key with `/<container>` behind
+//! it, speaks to the container `web` alone, and wins there over the same key without a name. Where a container is told
+//! by name which devices would do (profile, memory, compute or device), none of these four counts without a name: of
+//! `mig.profile=1g.10gb` and `mig.memory/web=20GB`, `web` gets 20 GB and every other container a 1g.10gb.
 
 #![forbid(unsafe_code)]
 
+mod given;
 mod gpu;
 pub mod keys;
 mod parse;
@@ -33,6 +39,7 @@ pub use value::{BadValue, Count, Memory, Wait};
 
 use crate::failure::Failure;
 use crate::mig::{MigUuid, Profile};
+use given::Given;
 
 /// What a container asks for. A container without our annotations has none.
 ///
@@ -64,23 +71,27 @@ pub enum Want {
 }
 
 impl Request {
-    /// Reads a container's annotations, in any order. `None` where none of them is ours; [`keys::LEASE`] is not
-    /// looked at.
+    /// Reads a container's annotations, in any order. `container` is its name in its pod, where it is in one and its
+    /// engine says it. `None` where none of the annotations is ours and speaks to it; [`keys::LEASE`] is not looked at.
     ///
     /// # Errors
     /// Exit 2, naming the key, its value and what would be right, for an unknown word, a value that doesn't parse
     /// or keys that contradict each other. Of several, the first by name.
     pub fn from_annotations<K, V>(
         annotations: impl IntoIterator<Item = (K, V)>,
+        container: Option<&str>,
     ) -> Result<Option<Self>, Failure>
     where
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        let request = parse::request(annotations)?;
-        match &request {
-            Some(Request { wait: Some(wait), .. }) => Err(waiting_is_not_available(*wait)),
-            _ => Ok(request),
+        let Some(given) = Given::of(annotations, container)? else {
+            return Ok(None);
+        };
+        let request = parse::request(&given)?;
+        match request.wait {
+            Some(wait) => Err(waiting_is_not_available(given.key(keys::WAIT), wait)),
+            None => Ok(Some(request)),
         }
     }
 
@@ -92,7 +103,7 @@ impl Request {
     pub fn from_environment<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Option<Self>, Failure> {
         let entries = entries.into_iter().filter_map(|entry| entry.split_once('='));
         let asked = entries.filter_map(|(name, value)| Some((keys::of_variable(name)?, value)));
-        Request::from_annotations(asked)
+        Request::from_annotations(asked, None)
             .map_err(|failure| failure.about("the container's environment (MIG_*) asks as"))
     }
 
@@ -141,12 +152,13 @@ impl Request {
 }
 
 /// Until a release that has a queue.
-fn waiting_is_not_available(wait: Wait) -> Failure {
+fn waiting_is_not_available(key: &str, wait: Wait) -> Failure {
+    let key = parse::shown(key);
     Failure::usage(
-        format!("{}={wait}", keys::WAIT),
+        format!("{key}={wait}"),
         "waiting is not available in this version",
     )
-    .remedy("remove mig.wait and retry")
+    .remedy(format!("remove {key} and retry"))
 }
 
 /// `mig.count=2 mig.profile=1g.10gb`.
@@ -171,7 +183,9 @@ impl TryFrom<BTreeMap<String, String>> for Request {
     type Error = Failure;
 
     fn try_from(annotations: BTreeMap<String, String>) -> Result<Self, Failure> {
-        parse::request(annotations)?
-            .ok_or_else(|| Failure::usage("no request", "none of our annotations is there"))
+        match Given::of(annotations, None)? {
+            Some(given) => parse::request(&given),
+            None => Err(Failure::usage("no request", "none of our annotations is there")),
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! Annotations to [`Request`], and the words for what is wrong with them.
 
-use std::collections::BTreeMap;
-
+use super::given::Given;
 use super::value::{self, BadValue, bad};
 use super::{Count, Request, Want, keys};
 use crate::failure::Failure;
@@ -10,50 +9,9 @@ use crate::mig::{MigUuid, Profile};
 /// Most characters of a key or a value that an error repeats: it only has to be recognised.
 const SHOWN: usize = 64;
 
-/// Reads annotations into a request, waiting included.
-pub(super) fn request<K, V>(annotations: impl IntoIterator<Item = (K, V)>) -> Result<Option<Request>, Failure>
-where
-    K: AsRef<str>,
-    V: AsRef<str>,
-{
-    let mut ours = BTreeMap::new();
-    for (key, value) in annotations {
-        let key = key.as_ref();
-        if key != keys::LEASE && keys::is_ours(key) {
-            ours.insert(key.to_owned(), value.as_ref().to_owned());
-        }
-    }
-    if ours.is_empty() {
-        return Ok(None);
-    }
-    for key in ours.keys() {
-        known(key)?;
-    }
-    Asked::read(&ours)?.request().map(Some)
-}
-
-/// Refuses a key of ours that this version can't read.
-fn known(key: &str) -> Result<(), Failure> {
-    let Some(parts) = keys::split(key) else {
-        return Ok(());
-    };
-    let shown = shown(key);
-    if parts.name == keys::LEASE {
-        let why = "mig.lease is written by oci-mig-hook alone";
-        return Err(Failure::usage(shown, why).remedy("remove it"));
-    }
-    if !keys::ALL.contains(&parts.name) {
-        let failure = Failure::usage(shown, "no such annotation");
-        return Err(failure.remedy(match keys::nearest(parts.name) {
-            Some(meant) => format!("did you mean {meant}? There are {}", keys::ALL.join(", ")),
-            None => format!("there are {}", keys::ALL.join(", ")),
-        }));
-    }
-    if parts.container.is_some() {
-        let why = "an annotation for one container of a pod is not available in this version";
-        return Err(Failure::usage(shown, why).remedy(format!("use {} on the container itself", parts.name)));
-    }
-    Ok(())
+/// The request that these annotations make, waiting included.
+pub(super) fn request(given: &Given) -> Result<Request, Failure> {
+    Asked::read(given)?.request(given)
 }
 
 /// The annotations, each by itself read and found right.
@@ -69,14 +27,14 @@ struct Asked {
 
 impl Asked {
     /// Reads in the order of the keys' names, so that of several wrong ones always the same is reported.
-    fn read(ours: &BTreeMap<String, String>) -> Result<Self, Failure> {
-        let compute = read(ours, keys::COMPUTE, value::compute)?;
-        let count = read(ours, keys::COUNT, str::parse)?;
-        let device = read(ours, keys::DEVICE, device)?;
-        let gpu = read(ours, keys::GPU, str::parse)?;
-        let memory = read(ours, keys::MEMORY, str::parse)?;
-        let profile = read(ours, keys::PROFILE, profile)?;
-        let wait = read(ours, keys::WAIT, str::parse)?;
+    fn read(given: &Given) -> Result<Self, Failure> {
+        let compute = read(given, keys::COMPUTE, value::compute)?;
+        let count = read(given, keys::COUNT, str::parse)?;
+        let device = read(given, keys::DEVICE, device)?;
+        let gpu = read(given, keys::GPU, str::parse)?;
+        let memory = read(given, keys::MEMORY, str::parse)?;
+        let profile = read(given, keys::PROFILE, profile)?;
+        let wait = read(given, keys::WAIT, str::parse)?;
         Ok(Asked {
             profile,
             memory,
@@ -88,20 +46,21 @@ impl Asked {
         })
     }
 
-    fn request(self) -> Result<Request, Failure> {
-        let given = self.given();
+    fn request(self, given: &Given) -> Result<Request, Failure> {
+        let words = self.given();
+        let excludes = |word: &str, excluded: &[&str]| excludes(given, word, &words, excluded);
         let want = if let Some(device) = self.device {
             excludes(
                 keys::DEVICE,
-                &given,
                 &[keys::COMPUTE, keys::COUNT, keys::GPU, keys::MEMORY, keys::PROFILE],
             )?;
             Want::Device(device)
         } else if let Some(profile) = self.profile {
-            excludes(keys::PROFILE, &given, &[keys::COMPUTE, keys::MEMORY])?;
+            excludes(keys::PROFILE, &[keys::COMPUTE, keys::MEMORY])?;
             Want::Profile(profile)
-        } else if given == [keys::WAIT] {
-            let failure = Failure::usage(keys::WAIT, "says how long to wait, and nothing says for what");
+        } else if words == [keys::WAIT] {
+            let why = "says how long to wait, and nothing says for what";
+            let failure = Failure::usage(shown(given.key(keys::WAIT)), why);
             return Err(failure.remedy("add mig.profile, mig.memory, mig.compute or mig.device"));
         } else {
             Want::AtLeast {
@@ -118,7 +77,7 @@ impl Asked {
         })
     }
 
-    /// The keys that are there.
+    /// The words that are there.
     fn given(&self) -> Vec<&'static str> {
         let there = [
             (keys::COMPUTE, self.compute.is_some()),
@@ -138,11 +97,11 @@ impl Asked {
 
 /// One annotation's value, where it is there.
 fn read<T>(
-    ours: &BTreeMap<String, String>,
-    key: &'static str,
+    given: &Given,
+    word: &'static str,
     parse: impl FnOnce(&str) -> Result<T, BadValue>,
 ) -> Result<Option<T>, Failure> {
-    let Some(value) = ours.get(key) else {
+    let Some(value) = given.value(word) else {
         return Ok(None);
     };
     let parsed = match value.trim() {
@@ -151,7 +110,8 @@ fn read<T>(
         _ => parse(value),
     };
     parsed.map(Some).map_err(|BadValue(why)| {
-        Failure::usage(format!("{key}={}", shown(value)), why).remedy(format!("write {}", right(key)))
+        let what = format!("{}={}", shown(given.key(word)), shown(value));
+        Failure::usage(what, why).remedy(format!("write {}", right(word)))
     })
 }
 
@@ -188,26 +148,24 @@ fn device(text: &str) -> Result<MigUuid, BadValue> {
     text.parse().or_else(|_| bad("is not a MIG device's UUID"))
 }
 
-/// Refuses what can't stand beside `key`.
-fn excludes(key: &str, given: &[&str], excluded: &[&str]) -> Result<(), Failure> {
-    let beside: Vec<&str> = given
-        .iter()
-        .copied()
-        .filter(|other| excluded.contains(other))
-        .collect();
+/// Refuses what can't stand beside `word`.
+fn excludes(given: &Given, word: &str, words: &[&'static str], excluded: &[&str]) -> Result<(), Failure> {
+    let beside = words.iter().filter(|other| excluded.contains(other));
+    let beside: Vec<String> = beside.map(|other| shown(given.key(other))).collect();
     if beside.is_empty() {
         return Ok(());
     }
-    let why = match key {
+    let why = match word {
         keys::DEVICE => "names one device, and nothing but mig.wait goes with it",
         _ => "a profile says both memory and compute",
     };
+    let key = shown(given.key(word));
     let what = format!("{key} and {}", beside.join(", "));
     Err(Failure::usage(what, why).remedy(format!("remove {key}, or {}", beside.join(" and "))))
 }
 
 /// The beginning of a hostile text.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::{
-    Options, config, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver,
-    undo,
+    Options, asked_by, config, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated,
+    reserver, undo,
 };
 use crate::config::Config;
 use crate::confirm::{self, Claim};
@@ -35,7 +35,7 @@ pub fn run(document: &[u8], options: &Options) -> Result<(), Failure> {
         return Ok(());
     }
     super::say_nothing_where_the_container_chose(&state)?;
-    match (lease, Request::from_annotations(annotations())?) {
+    match (lease, asked_by(annotations())?) {
         (Some(lease), _) => confirm(&state, lease, options),
         (None, Some(request)) => serve(&state, request, options),
         (None, None) => Ok(()),

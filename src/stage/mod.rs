@@ -6,6 +6,7 @@
 mod before_create;
 mod create_runtime;
 mod options;
+mod pod;
 mod poststop;
 mod precreate;
 pub mod runtime;
@@ -27,6 +28,7 @@ use crate::reserve::Reserver;
 
 use before_create::{Making, may_concern_us, to_bytes};
 pub use options::Options;
+use pod::{asked, asked_by, is_to_be_served};
 
 /// The stages of a container's life at which an engine calls us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,13 +4,15 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::{Making, Options, config, may_concern_us, program, refuse_unless_isolated, to_bytes};
+use super::{
+    Making, Options, asked, config, is_to_be_served, may_concern_us, program, refuse_unless_isolated,
+    to_bytes,
+};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::lease::Container;
 use crate::lease::liveness::Here;
 use crate::oci::{self, Spec};
-use crate::request::Request;
 
 /// Reserves what the config asks for and writes the edited config; echoes a config that asks for nothing.
 pub fn run(document: Vec<u8>, options: &Options) -> Result<(), Failure> {
@@ -21,10 +23,10 @@ pub fn run(document: Vec<u8>, options: &Options) -> Result<(), Failure> {
         Failure::host("config.json on standard input can't be read", error)
             .remedy("Podman calls this hook at precreate; see README for how to set it up")
     })?;
-    if !super::concerns_us(Spec(&spec).annotations().map(|(key, _)| key)) {
+    let request = asked(Spec(&spec), false)?;
+    if !is_to_be_served(Spec(&spec), request.as_ref()) {
         return print(&document);
     }
-    let request = Request::from_annotations(Spec(&spec).annotations())?;
     let config = config(options)?;
     let making = Making {
         config: &config,

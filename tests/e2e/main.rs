@@ -8,13 +8,17 @@ mod support;
 
 mod baseline;
 mod baseline_engines;
+mod both_doors;
 mod containerd;
 mod contention;
+mod cri;
 mod docker;
+mod interposed;
 mod lifecycle;
 mod lifecycle_podman;
 mod live_device;
 mod own_device;
 mod passthrough;
+mod pods;
 mod reasons;
 mod refusals;

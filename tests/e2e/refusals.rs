@@ -15,6 +15,7 @@ mod gpus;
 mod ledger;
 mod nodes;
 mod privileged;
+mod virtual_machine;
 
 use std::collections::BTreeMap;
 use std::fs;

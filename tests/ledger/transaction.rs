@@ -35,7 +35,9 @@ fn reserve_on(
     container: Container,
     state: LeaseState,
 ) -> Result<Lease, Failure> {
-    let request = Request::from_annotations(asks.iter().copied()).unwrap().unwrap();
+    let request = Request::from_annotations(asks.iter().copied(), None)
+        .unwrap()
+        .unwrap();
     let (here, limits) = (Here::look().unwrap(), Limits::default());
     let reserver = Reserver {
         gpus,

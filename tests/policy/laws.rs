@@ -216,7 +216,7 @@ fn cases() -> impl Strategy<Value = Case> {
                     .map(|(uuid, _)| (uuid.clone(), uuid.to_string()[7..19].to_owned()))
                     .collect(),
                 node,
-                request: Request::from_annotations(annotations).unwrap().unwrap(),
+                request: Request::from_annotations(annotations, None).unwrap().unwrap(),
                 limits: Limits {
                     profiles: profiles.map(|names| names.map(|name| name.parse().unwrap()).to_vec()),
                     ..Limits::default()

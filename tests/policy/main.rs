@@ -26,7 +26,7 @@ fn request(words: &str) -> Request {
         .split(' ')
         .map(|word| word.split_once('=').expect("key=value"));
     let annotations: Vec<(String, &str)> = pairs.map(|(key, value)| (format!("mig.{key}"), value)).collect();
-    Request::from_annotations(annotations).unwrap().unwrap()
+    Request::from_annotations(annotations, None).unwrap().unwrap()
 }
 
 /// A device in the words of the driver: `gpu 0: 9/0 1g.5gb`.

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::bundle::{Bundle, cgroups_path};
 use super::cgroups::View;
+use super::machine::{CONFIG_VARIABLE, INTERPOSED, Machine};
 use super::process::{DEADLINE, Outcome, Running, quietly, run, say, start, until};
 use super::scratch::Scratch;
 
@@ -100,6 +101,8 @@ pub struct Engine {
     pub view: View,
     root: Scratch,
     prefix: Vec<PathBuf>,
+    /// The configuration of oci-mig-runtime, where that is called in the runtime's stead.
+    interposed: Option<PathBuf>,
 }
 
 impl Engine {
@@ -109,6 +112,16 @@ impl Engine {
             view,
             root: Scratch::new("state"),
             prefix: Vec::new(),
+            interposed: None,
+        }
+    }
+
+    /// The same behind oci-mig-runtime, on this machine.
+    pub fn interposed(self, machine: &Machine) -> Self {
+        machine.stand_before(&self.runtime.program());
+        Self {
+            interposed: Some(machine.config()),
+            ..self
         }
     }
 
@@ -122,10 +135,17 @@ impl Engine {
 
     /// The runtime with its state root, to be given a subcommand. It runs where the bundle is.
     pub fn command(&self, folder: &Path) -> Command {
-        let mut words = self.prefix.iter().cloned().chain([self.runtime.program()]);
+        let program = match self.interposed {
+            Some(_) => PathBuf::from(INTERPOSED),
+            None => self.runtime.program(),
+        };
+        let mut words = self.prefix.iter().cloned().chain([program]);
         let mut command = self.view.command_in(words.next().expect("a program"), folder);
         command.args(words);
         command.arg("--root").arg(self.root.path());
+        if let Some(config) = &self.interposed {
+            command.env(CONFIG_VARIABLE, config);
+        }
         command
     }
 

@@ -15,7 +15,7 @@ use crate::lease::Container;
 use crate::lease::liveness::Here;
 use crate::oci::{Bundled, RuntimeCall, Spec};
 use crate::request::Request;
-use crate::stage::{Making, Unstoppable, concerns_us, may_concern_us, to_bytes};
+use crate::stage::{Making, Unstoppable, asked, is_to_be_served, may_concern_us, to_bytes};
 
 /// Serves the container and becomes the real runtime; comes back where either failed, with nothing reserved.
 pub fn run(
@@ -81,12 +81,8 @@ fn asking(
         Failure::host(format!("{} can't be read", bundled.config.display()), error)
             .remedy("look at the engine that wrote it")
     })?;
-    let request = match Request::from_annotations(Spec(&spec).annotations())? {
-        None if config.environment_asks => Request::from_environment(Spec(&spec).environment())?,
-        request => request,
-    };
-    let concerned = request.is_some() || concerns_us(Spec(&spec).annotations().map(|(key, _)| key));
-    Ok(concerned.then_some((file, spec, request)))
+    let request = asked(Spec(&spec), config.environment_asks)?;
+    Ok(is_to_be_served(Spec(&spec), request.as_ref()).then_some((file, spec, request)))
 }
 
 /// The container to be, and the process that makes it: this one, which the real runtime keeps.

@@ -238,7 +238,7 @@ fn what_a_later_version_will_give() {
         ),
         (
             &[("mig.profile/web", "1g.10gb")],
-            "mig.profile/web: an annotation for one container of a pod is not available in this version; \
+            "mig.profile/web: names one container of a pod, and this container has no name in any; \
              use mig.profile on the container itself",
         ),
         (
