@@ -13,6 +13,7 @@ mod containerd;
 mod contention;
 mod cri;
 mod docker;
+mod engines_contention;
 mod interposed;
 mod lifecycle;
 mod lifecycle_podman;
