@@ -178,6 +178,28 @@ fn a_lease_that_somebody_else_wrote_into_it() {
     refuses(&place.machine, &bundle, USAGE, line);
 }
 
+/// Two ledgers could give one device twice.
+#[test]
+fn a_bundle_that_another_configuration_edited() {
+    let place = somewhere(1);
+    let bundle = asking("true").write();
+    place.engine.run(&bundle).ok();
+    let folder = Scratch::new("config");
+    let other = folder.file(
+        "config.toml",
+        &fs::read_to_string(place.machine.config()).expect("config.toml"),
+    );
+    let mut create = place.machine.interposed();
+    create.env(CONFIG_VARIABLE, &other);
+    let line = format!(
+        "two configurations for one container: its config.json was edited by {}, and now {} holds; give its hooks and oci-mig-runtime (OCI_MIG_HOOK_CONFIG in the engine's environment; Podman: conmon_env_vars) the same one",
+        place.machine.config().display(),
+        other.display()
+    );
+    let outcome = run(create.args(["create", "-b"]).arg(bundle.folder()).arg("c"));
+    assert_says(&outcome, HOST, &line);
+}
+
 #[test]
 fn an_environment_that_does_not_parse() {
     let place = somewhere(1);
