@@ -23,3 +23,4 @@ mod passthrough;
 mod pods;
 mod reasons;
 mod refusals;
+mod youki;
