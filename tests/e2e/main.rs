@@ -7,7 +7,9 @@
 mod support;
 
 mod baseline;
+mod baseline_engines;
 mod contention;
+mod interposed;
 mod lifecycle;
 mod lifecycle_podman;
 mod live_device;

@@ -64,6 +64,17 @@ impl View {
         false
     }
 
+    /// Whether containers can have a limit of this controller here. Where the machine's controllers are bound to v1,
+    /// its unified hierarchy has none, and who wants one can't run there.
+    pub fn has_controller(self, name: &str) -> bool {
+        match fs::read_to_string(self.path("/sys/fs/cgroup/cgroup.controllers")) {
+            Ok(controllers) => controllers
+                .split_whitespace()
+                .any(|controller| controller == name),
+            Err(_) => true,
+        }
+    }
+
     /// `program`, to be run in this view.
     pub fn command(self, program: impl AsRef<Path>) -> Command {
         self.command_in(program, Path::new("/"))
@@ -88,6 +99,16 @@ impl View {
                 if pretend { rlimit::pretend() } else { Ok(()) }
             });
         }
+        command
+    }
+
+    /// The same for a program that stays, in this control group: whoever clears the group ends it, with all that it
+    /// has started.
+    pub fn daemon(self, program: impl AsRef<Path>, cgroups_path: &str) -> Command {
+        let mut command = self.command("/bin/sh");
+        command
+            .args(["-c", DAEMON, "sh", cgroups_path])
+            .arg(program.as_ref());
         command
     }
 
@@ -128,6 +149,12 @@ impl View {
         quietly(&mut script);
     }
 
+    /// Unmounts, in this view, all that is mounted below a folder.
+    pub fn unmount_below(self, folder: &Path) {
+        let mut script = self.command("sh");
+        quietly(script.args(["-c", UNMOUNT, "sh"]).arg(folder));
+    }
+
     fn holder(self) -> &'static Holder {
         static HOLDERS: [OnceLock<Holder>; 3] = [const { OnceLock::new() }; 3];
         HOLDERS[self as usize].get_or_init(|| Holder::new(self))
@@ -153,6 +180,17 @@ done </proc/cgroups
 [ -d devices ] || exit 1
 mkdir systemd && mount -t cgroup -o none,name=systemd none systemd";
 
+/// Enters the control group $1 in the hierarchy that tracks processes, and becomes the rest.
+const DAEMON: &str = r#"
+for top in /sys/fs/cgroup/systemd /sys/fs/cgroup; do
+    [ -e $top/cgroup.procs ] || continue
+    mkdir -p "$top/$1" && echo $$ >"$top/$1/cgroup.procs" || exit 1
+    shift
+    exec "$@"
+done
+echo "no hierarchy to track processes in" >&2
+exit 1"#;
+
 /// Kills and removes one control group with all below it, in every hierarchy below $1.
 const CLEAR: &str = r#"
 for top in "$1" "$1"/*; do
@@ -165,13 +203,22 @@ for top in "$1" "$1"/*; do
     done
 done"#;
 
-/// After us: what is mounted below our folder in this view, and, from the host's own view, the folder. An engine that
-/// was at work may still write there for a moment.
+/// Folders that containerd, its shims and dockerd use whatever they are told: in a view they are the view's own.
+const ENGINES_OWN: &str = "
+for folder in /run/containerd /run/docker /etc/docker; do
+    mkdir -p $folder && mount -t tmpfs -o mode=711 none $folder || exit 1
+done";
+
+/// Unmounts all below $1.
+const UNMOUNT: &str = r#"
+sed "s/^[^ ]* [^ ]* [^ ]* [^ ]* //; s/ .*//" /proc/self/mountinfo | grep "^$1/" | sort -r | xargs -r umount -l"#;
+
+/// After us, once nothing is mounted below our folder in this view: the folder, from the host's own view. An engine
+/// that was at work may still write there for a moment.
 const AFTERWARDS: &str = r#"
-sed "s/^[^ ]* [^ ]* [^ ]* [^ ]* //; s/ .*//" /proc/self/mountinfo | grep "^$3/" | sort -r | xargs -r umount -l
-[ $4 = host ] || exit 0
+[ $2 = host ] || exit 0
 for try in 1 2 3 4 5 6 7 8 9 10; do
-    rm -rf --one-file-system "$3" 2>/dev/null && break
+    rm -rf --one-file-system "$1" 2>/dev/null && break
     sleep 0.5
 done"#;
 
@@ -188,7 +235,9 @@ impl Holder {
             "containers need root: run tests/run"
         );
         let setup = view.setup();
-        let script = format!("({setup}) && echo ready && cat >/dev/null || exit 1\n{CLEAR}\n{AFTERWARDS}");
+        let script = format!(
+            "({setup}) && ({ENGINES_OWN}) && echo ready && cat >/dev/null || exit 1\n{CLEAR}\nset -- \"$3\" \"$4\"\n{UNMOUNT}\n{AFTERWARDS}"
+        );
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private"]);
         command.args(["sh", "-c", &script, "sh", "/sys/fs/cgroup", &scratch::name()]);

@@ -20,6 +20,12 @@ use super::scratch::Scratch;
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_oci-mig-hook");
 
+/// The interposing runtime under test.
+pub const INTERPOSED: &str = env!("CARGO_BIN_EXE_oci-mig-runtime");
+
+/// The variable that names its configuration.
+pub const CONFIG_VARIABLE: &str = "OCI_MIG_HOOK_CONFIG";
+
 /// A simulated node with a ledger of its own.
 pub struct Machine {
     folder: Scratch,
@@ -76,6 +82,7 @@ impl Machine {
                 let header = format!("[{table}]\n");
                 let line = format!("{key} = {value}\n");
                 match config.contains(&header) {
+                    true if config.contains(&(header.clone() + &line)) => config,
                     true => config.replace(&header, &(header.clone() + &line)),
                     false => config + &header + &line,
                 }
@@ -88,6 +95,18 @@ impl Machine {
     pub fn program(&self, subcommand: &str) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args([subcommand, "--config"]).arg(self.config());
+        command
+    }
+
+    /// The real runtime that oci-mig-runtime stands before on this machine.
+    pub fn stand_before(&self, runtime: &Path) {
+        self.configure("runtime.path", &format!("{runtime:?}"));
+    }
+
+    /// oci-mig-runtime, as an engine of this machine calls it.
+    pub fn interposed(&self) -> Command {
+        let mut command = Command::new(INTERPOSED);
+        command.env(CONFIG_VARIABLE, self.config());
         command
     }
 

@@ -1,12 +1,16 @@
-//! What the end-to-end tests stand on: views of control groups, bundles, the real runtimes, Podman, and a probe
-//! that says what a container can open.
+//! What the end-to-end tests stand on: views of control groups, bundles, the real runtimes, Podman, containerd with
+//! its CRI, Docker, and a probe that says what a container can open.
 //!
 //! Everything a test makes lies below one folder and one control group of this process, and a process that
 //! outlives ours takes both away however the tests end.
 
 pub mod bundle;
 pub mod cgroups;
+pub mod containerd;
+pub mod cri;
+pub mod docker;
 pub mod gate;
+pub mod image;
 pub mod machine;
 pub mod podman;
 pub mod probe;

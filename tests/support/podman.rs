@@ -177,8 +177,8 @@ impl Service<'_> {
     }
 }
 
-/// Standard output in a log of conmon's: `2026-01-31T12:00:00.0+00:00 stdout F text`, with P where the line goes on.
-fn said(log: &str) -> String {
+/// Standard output in a log of conmon's, or of containerd's CRI plugin: `2026-01-31T12:00:00.0+00:00 stdout F text`, with P where the line goes on.
+pub fn said(log: &str) -> String {
     let lines = log.lines().filter_map(|line| {
         let (_, rest) = line.split_once(' ')?;
         let (kind, text) = rest.strip_prefix("stdout ")?.split_once(' ')?;

@@ -65,6 +65,7 @@ impl std::fmt::Display for Outcome {
 
 /// A command under way. Its output goes to files, not pipes: a container that outlives the command that created it
 /// keeps the streams, and a pipe would not end before the container does.
+#[derive(Debug)]
 pub struct Running {
     pub child: Child,
     stdout: File,

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::bundle::{Bundle, cgroups_path};
 use super::cgroups::View;
-use super::process::{DEADLINE, Outcome, Running, quietly, run, start, until};
+use super::machine::{CONFIG_VARIABLE, INTERPOSED, Machine};
+use super::process::{DEADLINE, Outcome, Running, quietly, run, say, start, until};
 use super::scratch::Scratch;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,23 @@ pub fn everywhere() -> impl Iterator<Item = (Runtime, View)> {
     runtimes.flat_map(|runtime| runtime.views().into_iter().map(move |view| (runtime, view)))
 }
 
+/// The same without those where a controller is missing that `who`'s containers can't do without; what is left out is
+/// said on the terminal.
+pub fn everywhere_with(
+    who: &str,
+    needs: impl Fn(Runtime) -> Option<&'static str>,
+) -> impl Iterator<Item = (Runtime, View)> {
+    everywhere().filter(move |(runtime, view)| {
+        let missing = needs(*runtime).filter(|controller| !view.has_controller(controller));
+        if let Some(controller) = missing {
+            say(&format!(
+                "NOT TESTED here: {who} over {runtime} in view {view}, which has no {controller} controller"
+            ));
+        }
+        missing.is_none()
+    })
+}
+
 /// The absolute path of an engine's program.
 pub fn program(name: &str) -> PathBuf {
     let folders = std::env::var("PATH").unwrap_or_default();
@@ -71,6 +89,8 @@ pub struct Engine {
     pub view: View,
     root: Scratch,
     prefix: Vec<PathBuf>,
+    /// The configuration of oci-mig-runtime, where that is called in the runtime's stead.
+    interposed: Option<PathBuf>,
 }
 
 impl Engine {
@@ -80,6 +100,16 @@ impl Engine {
             view,
             root: Scratch::new("state"),
             prefix: Vec::new(),
+            interposed: None,
+        }
+    }
+
+    /// The same behind oci-mig-runtime, on this machine.
+    pub fn interposed(self, machine: &Machine) -> Self {
+        machine.stand_before(&self.runtime.program());
+        Self {
+            interposed: Some(machine.config()),
+            ..self
         }
     }
 
@@ -93,10 +123,17 @@ impl Engine {
 
     /// The runtime with its state root, to be given a subcommand. It runs where the bundle is.
     pub fn command(&self, folder: &Path) -> Command {
-        let mut words = self.prefix.iter().cloned().chain([self.runtime.program()]);
+        let program = match self.interposed {
+            Some(_) => PathBuf::from(INTERPOSED),
+            None => self.runtime.program(),
+        };
+        let mut words = self.prefix.iter().cloned().chain([program]);
         let mut command = self.view.command_in(words.next().expect("a program"), folder);
         command.args(words);
         command.arg("--root").arg(self.root.path());
+        if let Some(config) = &self.interposed {
+            command.env(CONFIG_VARIABLE, config);
+        }
         command
     }
 

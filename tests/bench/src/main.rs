@@ -3,18 +3,20 @@
 //! anything, because machines differ.
 //!
 //! ```text
-//! process.rs    one run of a program
-//! meter.rs      by the clock, or counting instructions
-//! documents.rs  what engines and runtimes hand to hooks
-//! container.rs  a stand-in for a container
-//! stages.rs     the stages of a container's life
-//! runtimes.rs   containers on real runtimes, and with Podman
-//! report.rs     the table, and JSON
-//! self_exe.rs   preloaded under valgrind
+//! process.rs     one run of a program
+//! meter.rs       by the clock, or counting instructions
+//! documents.rs   what engines and runtimes hand to hooks
+//! interposed.rs  oci-mig-runtime before a runtime that does nothing
+//! container.rs   a stand-in for a container
+//! stages.rs      the stages of a container's life
+//! runtimes.rs    containers on real runtimes, and with Podman
+//! report.rs      the table, and JSON
+//! self_exe.rs    preloaded under valgrind
 //! ```
 
 mod container;
 mod documents;
+mod interposed;
 mod meter;
 mod process;
 mod report;
@@ -28,6 +30,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use fake_node::Node;
+use interposed::Interposed;
 use meter::Meter;
 use report::{Report, Runtime, Stage};
 use runtimes::{Case, Ground, RUNTIMES};
@@ -92,9 +95,11 @@ fn run(cli: &Cli) -> Result<()> {
 fn all_stages(programs: &Path, node: &Node, folder: &Path, rounds: usize) -> Result<Vec<Stage>> {
     let callgrind = Meter::callgrind(programs, folder);
     let mut bench = Bench::new(programs, node);
+    let mut interposed = Interposed::new(programs, node, folder)?;
     let mut stages = measure(0, rounds, &callgrind, |meter| {
         let mut round = bench.passing(meter)?;
         round.extend(bench.life(meter)?);
+        round.extend(interposed.round()?);
         Ok(round)
     })?;
     bench.hold(NEARLY_ALL)?;

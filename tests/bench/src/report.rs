@@ -25,7 +25,7 @@ pub struct Stage {
     pub name: &'static str,
     /// How many devices others held.
     pub held: usize,
-    /// Instructions, its child's included.
+    /// Instructions, its child's included; zero where they can't be counted.
     pub instructions: u64,
     /// Wall time of each round.
     pub walls: Vec<Duration>,
@@ -50,26 +50,35 @@ pub struct Runtime {
 struct Budget {
     wall: Option<Duration>,
     times_noop: Option<f64>,
+    /// Beyond the no-op program, which runs in the end.
+    over_noop: Option<Duration>,
 }
 
 const PEAK_MIB: u64 = 10;
 
 fn budget(stage: &str) -> Budget {
-    let wall = |micros| Some(Duration::from_micros(micros));
-    let (wall, times_noop) = match stage {
-        "precreate, reserves" => (wall(5000), None),
-        "createRuntime, confirms" | "poststop, releases" => (wall(1500), None),
-        "createRuntime, didn't ask" | "precreate, didn't ask" => (None, Some(1.3)),
-        _ => (None, None),
+    let micros = |micros| Some(Duration::from_micros(micros));
+    let (wall, times_noop, over_noop) = match stage {
+        "precreate, reserves" => (micros(5000), None, None),
+        "createRuntime, confirms" | "poststop, releases" => (micros(1500), None, None),
+        "createRuntime, didn't ask" | "precreate, didn't ask" => (None, Some(1.3), None),
+        "runtime, a call that isn't ours" | "runtime create, didn't ask" => (None, None, micros(1500)),
+        "runtime create, reserves" => (None, None, micros(5000)),
+        _ => (None, None, None),
     };
-    Budget { wall, times_noop }
+    Budget {
+        wall,
+        times_noop,
+        over_noop,
+    }
 }
 
 impl Budget {
     fn text(&self) -> String {
-        match (self.wall, self.times_noop) {
-            (Some(wall), _) => format!("{} ms", millis(wall)),
-            (_, Some(times)) => format!("{times} x no-op"),
+        match (self.wall, self.times_noop, self.over_noop) {
+            (Some(wall), _, _) => format!("{} ms", millis(wall)),
+            (_, Some(times), _) => format!("{times} x no-op"),
+            (_, _, Some(over)) => format!("no-op + {} ms", millis(over)),
             _ => String::new(),
         }
     }
@@ -84,7 +93,7 @@ impl Report {
         );
         let _ = writeln!(
             text,
-            "{:<28} {:>12} {:>9} {:>9} {:>7} {:>9}  budget (min)",
+            "{:<31} {:>12} {:>9} {:>9} {:>7} {:>9}  budget (min)",
             "stage", "instructions", "min ms", "median ms", "x no-op", "resident"
         );
         let mut held = 0;
@@ -104,9 +113,9 @@ impl Report {
     fn row(&self, stage: &Stage) -> String {
         let (min, median) = spread(&stage.walls);
         let row = format!(
-            "{:<28} {:>12} {:>9} {:>9} {:>7.2} {:>5.1} MiB  {}",
+            "{:<31} {:>12} {:>9} {:>9} {:>7.2} {:>5.1} MiB  {}",
             stage.name,
-            thousands(stage.instructions),
+            counted(stage.instructions),
             millis(min),
             millis(median),
             self.times_noop(min),
@@ -158,6 +167,7 @@ impl Report {
                 "budget": {
                     "wall_us": budget.wall.map(micros),
                     "times_noop": budget.times_noop,
+                    "over_noop_us": budget.over_noop.map(micros),
                     "peak_kib": PEAK_MIB * 1024,
                 },
             })
@@ -203,6 +213,14 @@ fn millis(time: Duration) -> String {
     match time.is_zero() {
         true => "-".to_owned(),
         false => format!("{:.2}", time.as_secs_f64() * 1e3),
+    }
+}
+
+/// None where instructions can't be counted.
+fn counted(instructions: u64) -> String {
+    match instructions {
+        0 => "-".to_owned(),
+        number => thousands(number),
     }
 }
 

@@ -1,0 +1,161 @@
+//! What the real runtime gets: the very call, as if nobody stood before it. A script in its place tells what it was given.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill as send};
+use nix::unistd::Pid;
+
+use super::{PROFILE, asking, somewhere};
+use crate::support::bundle::Bundle;
+use crate::support::machine::Machine;
+use crate::support::process::{DEADLINE, run, start, until};
+use crate::support::scratch::Scratch;
+
+/// Tells its words, its folder, variables, umask, open files, signals (less the C library's own 32 and 33, which its
+/// posix_spawn turns off) and children.
+const TELL: &str = r#"#!/bin/sh
+for word; do echo "word $word"; done
+echo "folder $PWD"; echo "VARIABLE $VARIABLE"; umask
+ls /proc/self/fd | tr '\n' ' '; echo
+grep -E '^SigBlk' /proc/self/status; grep -E '^SigIgn' /proc/self/status | grep -o '........$'
+for stat in /proc/[0-9]*/stat; do read -r line <"$stat" || continue; case ${line##*) } in "Z $$ "*) echo zombie ;; esac; done 2>/dev/null
+exit ${CODE:-0}
+"#;
+
+/// A machine whose real runtime is this script.
+fn machine(folder: &Scratch, script: &str) -> Machine {
+    let machine = Machine::with(&[PROFILE]);
+    machine.stand_before(&folder.program("runtime", script));
+    machine
+}
+
+fn call(command: &mut Command, bundle: &Path, words: &[&str]) -> String {
+    let command = command.args(words).current_dir(bundle).env("VARIABLE", "a b\nc");
+    // SAFETY: umask is async-signal-safe and can't fail.
+    unsafe {
+        command.pre_exec(|| {
+            libc::umask(0o137);
+            Ok(())
+        });
+    }
+    run(command).ok().stdout
+}
+
+/// Words as they came; all else as it would be without us; and no child that the real runtime never had.
+#[test]
+fn the_real_runtime_gets_the_very_call() {
+    let folder = Scratch::new("real");
+    let machine = machine(&folder, TELL);
+    let real = folder.join("runtime");
+    let calls: [&[&str]; 5] = [
+        &["--root", "/r", "--log=/dev/null", "state", "a b"],
+        &["create", "--bundle", ".", "--pid-file", "p", "--new", "", "c"],
+        &["kill", "--all", "c", "9"],
+        &["--systemd-cgroup", "run", "-d", "c"],
+        &["delete", "--force", "c"],
+    ];
+    for words in calls {
+        let bundle = asking("true").write();
+        let direct = call(&mut Command::new(&real), bundle.folder(), words);
+        let interposed = call(&mut machine.interposed(), bundle.folder(), words);
+        assert_eq!(interposed, direct, "{words:?}");
+        assert!(!interposed.contains("zombie"), "{words:?}");
+    }
+}
+
+#[test]
+fn a_delete_of_what_holds_something_is_the_same_call_too() {
+    let folder = Scratch::new("real");
+    let machine = machine(&folder, TELL);
+    let bundle = asking("true").write();
+    run(machine
+        .interposed()
+        .args(["create", "-b"])
+        .arg(bundle.folder())
+        .arg("c"))
+    .ok();
+    assert_eq!(machine.leases(), 1);
+    let words = ["--debug", "delete", "--force", "c"];
+    let direct = call(&mut Command::new(folder.join("runtime")), bundle.folder(), &words);
+    let interposed = call(&mut machine.interposed(), bundle.folder(), &words);
+    assert_eq!(interposed, direct);
+    assert_eq!(machine.leases(), 0);
+}
+
+#[test]
+fn the_real_runtimes_exit_code_and_signals_are_passed_on() {
+    let folder = Scratch::new("real");
+    let script = "#!/bin/sh\ncase \"$*\" in *delete*) ;; *) exit 7 ;; esac\n\
+        trap 'echo told; exit 23' TERM\n: >\"$STARTED\"\nwhile :; do sleep 0.05; done\n";
+    let machine = machine(&folder, script);
+    let started = folder.join("started");
+    let bundle = asking("true").write();
+    let mut create = machine.interposed();
+    create.args(["create", "-b"]).arg(bundle.folder()).arg("c");
+    assert_eq!(run(&mut create).code(), 7);
+    assert_eq!(machine.leases(), 1, "its owner is gone: the delete gives it back");
+    let mut delete = machine.interposed();
+    let mut deleting = start(delete.args(["delete", "c"]).env("STARTED", &started), None);
+    until("the real runtime's delete", || started.exists());
+    send(Pid::from_raw(deleting.pid()), Signal::SIGTERM).expect("a signal");
+    let outcome = deleting.wait(DEADLINE);
+    assert_eq!(
+        (outcome.code(), outcome.stdout.as_str()),
+        (23, "told\n"),
+        "{outcome}"
+    );
+    assert_eq!(machine.leases(), 0);
+}
+
+/// Nothing is opened but its configuration and, to make a container, config.json, which stays the very file.
+#[test]
+fn a_container_that_did_not_ask_is_left_alone() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = Scratch::new("real");
+    let machine = machine(&folder, "#!/bin/sh\n");
+    let bundle = Bundle::new().annotation("mig.example.com/x", "1").write();
+    let before = fs::metadata(bundle.config_file()).expect("config.json");
+    let trace = folder.join("trace");
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-qq",
+        "-e",
+        "signal=none",
+        "-e",
+        "trace=open,openat,connect,execve,clone,clone3,vfork",
+        "-o",
+    ]);
+    strace.arg(&trace).arg(crate::support::machine::INTERPOSED);
+    strace.env(crate::support::machine::CONFIG_VARIABLE, machine.config());
+    strace.env_remove("LD_LIBRARY_PATH");
+    run(strace.args(["create", "-b"]).arg(bundle.folder()).arg("c")).ok();
+    let after = fs::metadata(bundle.config_file()).expect("config.json");
+    assert_eq!(
+        (before.ino(), before.mtime_nsec()),
+        (after.ino(), after.mtime_nsec())
+    );
+    let text = fs::read_to_string(&trace).expect("a trace");
+    let ours: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.contains("/proc/self/maps"))
+        .skip(1)
+        .take_while(|line| !line.starts_with("execve("))
+        .collect();
+    let [config, document] = [machine.config(), bundle.config_file()].map(|path| format!("{path:?}"));
+    assert_eq!(ours.len(), 2, "{text}");
+    assert!(ours[0].contains(&config) && ours[1].contains(&document), "{text}");
+    assert!(!machine.ledger().exists(), "no ledger was made");
+}
+
+#[test]
+fn help_teaches_and_version_is_the_real_runtimes() {
+    let place = somewhere(1);
+    let help = run(place.machine.interposed().arg("--help")).ok().stdout;
+    assert!(help.starts_with("oci-mig-runtime stands before"), "{help}");
+    assert!(help.contains("--systemd-cgroup"), "the real one's own: {help}");
+    let version = run(place.machine.interposed().arg("--version")).ok().stdout;
+    assert!(version.starts_with("runc version"), "{version}");
+}
