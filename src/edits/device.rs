@@ -17,6 +17,9 @@ pub const DEVICES_ARGUMENT: &str = "--devices";
 /// The hook argument that names the nodes that were edited in.
 pub const NODES_ARGUMENT: &str = "--nodes";
 
+/// The hook argument that names the configuration file.
+pub const CONFIG_ARGUMENT: &str = "--config";
+
 /// The variable and the nodes for these devices. What several devices share appears once.
 pub fn for_devices<'a>(devices: impl Iterator<Item = (&'a MigUuid, &'a [DeviceNode])>) -> ContainerEdits {
     let mut edits = ContainerEdits::default();
@@ -42,7 +45,7 @@ pub fn with_hooks(mut edits: ContainerEdits, program: &Path, config: Option<&Pat
         args.extend(
             config
                 .iter()
-                .flat_map(|path| ["--config".to_owned(), path.to_string_lossy().into_owned()]),
+                .flat_map(|path| [CONFIG_ARGUMENT.to_owned(), path.to_string_lossy().into_owned()]),
         );
         args
     };
@@ -71,21 +74,25 @@ pub fn recover(mut hooks: Vec<Hook>) -> Option<ContainerEdits> {
     let names_devices = |hook: &Hook| hook.args.iter().any(|arg| arg == DEVICES_ARGUMENT);
     // An administrator's own entry for this program may stand beside ours.
     hooks.retain(|hook| hook.stage == HookStage::Poststop || names_devices(hook));
-    let argument = |name: &str| {
-        let args = hooks.iter().find_map(|hook| {
-            let at = hook.args.iter().position(|arg| arg == name)?;
-            hook.args.get(at + 1)
-        });
-        args.cloned()
-    };
-    let devices = argument(DEVICES_ARGUMENT)?;
-    let nodes = parse_nodes(&argument(NODES_ARGUMENT)?)?;
+    let said = |name| hooks.iter().find_map(|hook| argument(hook, name));
+    let devices = said(DEVICES_ARGUMENT)?;
+    let nodes = parse_nodes(said(NODES_ARGUMENT)?)?;
     Some(ContainerEdits {
         annotations: Vec::new(),
-        env: vec![(VISIBLE_DEVICES.to_owned(), devices)],
+        env: vec![(VISIBLE_DEVICES.to_owned(), devices.to_owned())],
         nodes,
         hooks,
     })
+}
+
+/// The configuration that our own hooks were told to go by; none where the default one holds.
+pub fn configuration(hooks: &[Hook]) -> Option<&str> {
+    hooks.iter().find_map(|hook| argument(hook, CONFIG_ARGUMENT))
+}
+
+fn argument<'hook>(hook: &'hook Hook, name: &str) -> Option<&'hook str> {
+    let at = hook.args.iter().position(|arg| arg == name)?;
+    hook.args.get(at + 1).map(String::as_str)
 }
 
 /// `/dev/nvidiactl=195:255:rw,...`

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver, undo};
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_PATH};
 use crate::edits::{ContainerEdits, device, spec};
 use crate::failure::Failure;
 use crate::lease::liveness::Here;
@@ -42,6 +42,9 @@ impl Making<'_> {
     ) -> Result<Delivered, Failure> {
         refuse_rootless()?;
         let earlier = Earlier::find(&spec, self.hook)?;
+        if let Some(earlier) = &earlier {
+            earlier.goes_by(self.config.named_file.as_deref())?;
+        }
         let Some(request) = request else {
             let had_any = earlier.is_some();
             earlier
@@ -127,6 +130,29 @@ impl Earlier {
                 Ok(Some(Earlier { lease, edits }))
             }
         }
+    }
+
+    /// Its lease is in the ledger that the configuration of that time names: with another one, and its ledger, a device
+    /// could be given twice.
+    ///
+    /// # Errors
+    /// A host failure where that isn't this one.
+    fn goes_by(&self, configuration: Option<&Path>) -> Result<(), Failure> {
+        let theirs = device::configuration(&self.edits.hooks).map(Path::new);
+        if theirs == configuration {
+            return Ok(());
+        }
+        let name = |path: Option<&Path>| path.unwrap_or(Path::new(DEFAULT_PATH)).display().to_string();
+        let why = format!(
+            "its config.json was edited by {}, and now {} holds",
+            name(theirs),
+            name(configuration)
+        );
+        Err(
+            Failure::host("two configurations for one container", why).remedy(
+                "give its hooks and oci-mig-runtime (OCI_MIG_HOOK_CONFIG in the engine's environment; Podman: conmon_env_vars) the same one",
+            ),
+        )
     }
 
     /// Its reservation, if that waits for this very container and is for the same request: made by this door before, or

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::edits::device::{DEVICES_ARGUMENT, NODES_ARGUMENT};
+use crate::edits::device::{CONFIG_ARGUMENT, DEVICES_ARGUMENT, NODES_ARGUMENT};
 use crate::mig::MigUuid;
 
 /// What an engine's hook entry passes to a stage.
@@ -28,7 +28,7 @@ impl Options {
             }
             let value = args.next()?;
             match name {
-                "--config" => options.config = Some(value.into()),
+                CONFIG_ARGUMENT => options.config = Some(value.into()),
                 DEVICES_ARGUMENT => {
                     let devices = value.split(',').map(|uuid| uuid.parse().ok());
                     options.devices = Some(devices.collect::<Option<_>>()?);

@@ -22,30 +22,27 @@ use crate::support::scratch::Scratch;
 fn containerd_runs_containers_and_comes_back() {
     for (runtime, view) in everywhere() {
         let who = format!("containerd {runtime} {view}");
-        let mut containerd = Setup::new(view).start();
+        let containerd = Setup::new(view).start();
         let id = Namespace::fresh_id();
-        {
-            let [one, two] = ["one", "two"].map(|name| containerd.namespace(name, &runtime.program()));
-            let outcome = one.run(&["--annotation", "a=b"], "echo here; exit 3");
-            assert_eq!(
-                (outcome.stdout.as_str(), outcome.code()),
-                ("here\n", 3),
-                "{who}: {outcome}"
-            );
-            one.sleeper(&id, &[]);
-            two.sleeper(&id, &[]);
-            one.call(&["tasks", "kill", "--signal", "KILL", &id]).ok();
-            one.await_end(&id);
-            one.remove(&id);
-            assert_eq!(
-                (one.status(&id), two.status(&id)),
-                (String::new(), "RUNNING".to_owned()),
-                "{who}"
-            );
-        }
+        let [one, two] = ["one", "two"].map(|name| containerd.namespace(name, &runtime.program()));
+        let outcome = one.run(&["--annotation", "a=b"], "echo here; exit 3");
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.code()),
+            ("here\n", 3),
+            "{who}: {outcome}"
+        );
+        one.sleeper(&id, &[]);
+        two.sleeper(&id, &[]);
+        one.call(&["tasks", "kill", "--signal", "KILL", &id]).ok();
+        one.await_end(&id);
+        one.remove(&id);
+        assert_eq!(
+            (one.status(&id), two.status(&id)),
+            (String::new(), "RUNNING".to_owned()),
+            "{who}"
+        );
         containerd.kill();
         containerd.start_again();
-        let two = containerd.namespace("two", &runtime.program());
         assert_eq!(two.status(&id), "RUNNING", "{who}");
         kill(containerd.shim(&id));
         two.await_end(&id);
@@ -57,7 +54,7 @@ fn containerd_runs_containers_and_comes_back() {
 fn docker_runs_containers_and_comes_back() {
     for (runtime, view) in docker::everywhere() {
         let who = format!("docker {runtime} {view}");
-        let mut docker = Docker::start(Setup::new(view), &runtime.program());
+        let docker = Docker::start(Setup::new(view), &runtime.program());
         let outcome = docker.run(&["--env=A=b"], "echo $A; exit 3");
         assert_eq!(
             (outcome.stdout.as_str(), outcome.code()),
@@ -77,7 +74,7 @@ fn docker_runs_containers_and_comes_back() {
 #[test]
 fn dockers_containers_outlive_it_where_it_was_told_so() {
     let view = View::Host;
-    let mut docker = Docker::start_with_live_restore(Setup::new(view), &Runtime::Runc.program());
+    let docker = Docker::start_with_live_restore(Setup::new(view), &Runtime::Runc.program());
     let id = docker.sleeper(&[]);
     docker.kill();
     docker.start_again();

@@ -8,7 +8,9 @@ mod support;
 
 mod baseline;
 mod baseline_engines;
+mod containerd;
 mod contention;
+mod docker;
 mod interposed;
 mod lifecycle;
 mod lifecycle_podman;

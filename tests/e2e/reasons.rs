@@ -47,7 +47,7 @@ fn the_line(machine: &Machine, profile: &str) -> String {
     line
 }
 
-fn no_such_profile(machine: &Machine) -> String {
+pub fn no_such_profile(machine: &Machine) -> String {
     let line = the_line(machine, "9g.90gb");
     assert!(line.contains("no 9g.90gb on this node"), "{line:?}");
     line
@@ -55,7 +55,7 @@ fn no_such_profile(machine: &Machine) -> String {
 
 /// It is said, and said once.
 #[track_caller]
-fn assert_said(said: &str, line: &str, who: &str) {
+pub fn assert_said(said: &str, line: &str, who: &str) {
     assert_eq!(said.matches(line).count(), 1, "{who}: {line:?} in {said:?}");
     assert_eq!(said.matches("oci-mig-hook: ").count(), 1, "{who}: {said:?}");
 }

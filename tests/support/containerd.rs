@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use super::cgroups::View;
 use super::image::{self, IMAGE};
@@ -55,7 +56,7 @@ impl Setup {
         let containerd = Containerd {
             setup: self,
             folder,
-            daemon: Some(daemon),
+            daemon: Mutex::new(Some(daemon)),
         };
         containerd.await_answer();
         containerd
@@ -111,7 +112,7 @@ impl Setup {
 pub struct Containerd {
     setup: Setup,
     folder: Scratch,
-    daemon: Option<Running>,
+    daemon: Mutex<Option<Running>>,
 }
 
 impl Containerd {
@@ -158,8 +159,8 @@ impl Containerd {
     }
 
     /// `kill -9` of the daemon; shims and containers live on.
-    pub fn kill(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
+    pub fn kill(&self) {
+        if let Some(mut daemon) = self.daemon.lock().expect("the daemon").take() {
             kill(daemon.pid());
             daemon.wait(DEADLINE);
         }
@@ -167,8 +168,8 @@ impl Containerd {
 
     /// Starts the daemon again, over what it left.
     #[track_caller]
-    pub fn start_again(&mut self) {
-        self.daemon = Some(daemon(&self.setup, &self.folder));
+    pub fn start_again(&self) {
+        *self.daemon.lock().expect("the daemon") = Some(daemon(&self.setup, &self.folder));
         self.await_answer();
     }
 
@@ -199,7 +200,8 @@ impl Containerd {
 
     /// What the daemon said.
     pub fn words(&self) -> String {
-        self.daemon.as_ref().map(Running::stderr).unwrap_or_default()
+        let daemon = self.daemon.lock().expect("the daemon");
+        daemon.as_ref().map(Running::stderr).unwrap_or_default()
     }
 }
 
@@ -219,7 +221,7 @@ fn daemon(setup: &Setup, folder: &Scratch) -> Running {
 impl Drop for Containerd {
     fn drop(&mut self) {
         // No panics here: a test may be failing already.
-        drop(self.daemon.take());
+        drop(self.daemon.get_mut().map(Option::take));
         self.setup.view.clear(&self.cgroup_parent());
         self.setup.view.unmount_below(self.folder.path());
     }

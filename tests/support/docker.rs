@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use super::cgroups::View;
 use super::containerd::{self, Containerd};
@@ -29,7 +30,7 @@ pub struct Docker {
     /// Containers live on without the daemon.
     live_restore: bool,
     folder: Scratch,
-    daemon: Option<Running>,
+    daemon: Mutex<Option<Running>>,
 }
 
 impl Docker {
@@ -49,12 +50,12 @@ impl Docker {
     fn begin(setup: containerd::Setup, runtime: &Path, live_restore: bool) -> Self {
         let folder = Scratch::new("docker");
         folder.file("daemon.json", "{}");
-        let mut docker = Self {
+        let docker = Self {
             containerd: setup.start(),
             runtime: runtime.to_owned(),
             live_restore,
             folder,
-            daemon: None,
+            daemon: Mutex::new(None),
         };
         docker.start_again();
         run(docker.client().arg("import").arg(rootfs::archive()).arg(IMAGE)).ok();
@@ -149,8 +150,8 @@ impl Docker {
     }
 
     /// `kill -9` of dockerd; containerd, shims and containers live on.
-    pub fn kill(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
+    pub fn kill(&self) {
+        if let Some(mut daemon) = self.daemon.lock().expect("the daemon").take() {
             kill(daemon.pid());
             daemon.wait(DEADLINE);
         }
@@ -158,10 +159,10 @@ impl Docker {
 
     /// Starts the daemon again, over what it left.
     #[track_caller]
-    pub fn start_again(&mut self) {
+    pub fn start_again(&self) {
         // A daemon that was killed can't take its pid with it, and that pid may be another's by now.
         let _ = std::fs::remove_file(self.folder.join("pid"));
-        self.daemon = Some(self.daemon());
+        *self.daemon.lock().expect("the daemon") = Some(self.daemon());
         let answers = || self.call(&["version"]).status.success();
         assert!(
             holds_within(DEADLINE, answers),
@@ -172,7 +173,8 @@ impl Docker {
 
     /// What the daemon said.
     pub fn words(&self) -> String {
-        self.daemon.as_ref().map(Running::stderr).unwrap_or_default()
+        let daemon = self.daemon.lock().expect("the daemon");
+        daemon.as_ref().map(Running::stderr).unwrap_or_default()
     }
 
     fn address(&self) -> String {
@@ -206,7 +208,7 @@ impl Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        drop(self.daemon.take());
+        drop(self.daemon.get_mut().map(Option::take));
         // What it left in the group goes with containerd's; its mounts are its own.
         self.view().clear(&self.containerd.cgroup_parent());
         self.view().unmount_below(self.folder.path());

@@ -11,6 +11,7 @@ pub mod cri;
 pub mod docker;
 pub mod gate;
 pub mod image;
+pub mod interposed;
 pub mod machine;
 pub mod podman;
 pub mod probe;

@@ -1,8 +1,10 @@
 //! The low-level runtimes, driven as an engine drives them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use serde_json::Value;
 
@@ -60,12 +62,22 @@ pub fn everywhere_with(
     everywhere().filter(move |(runtime, view)| {
         let missing = needs(*runtime).filter(|controller| !view.has_controller(controller));
         if let Some(controller) = missing {
-            say(&format!(
+            say_once(format!(
                 "NOT TESTED here: {who} over {runtime} in view {view}, which has no {controller} controller"
             ));
         }
         missing.is_none()
     })
+}
+
+/// Every story leaves the same out.
+fn say_once(text: String) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().expect("what was said");
+    if !said.contains(&text) {
+        say(&text);
+        said.insert(text);
+    }
 }
 
 /// The absolute path of an engine's program.

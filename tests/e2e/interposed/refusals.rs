@@ -68,10 +68,18 @@ fn in_the_log_that_the_engine_named_and_in_its_format() {
 #[test]
 fn a_restore_of_a_container_that_asks() {
     let place = somewhere(1);
+    // runc makes what isn't there.
+    let images = Scratch::new("images");
     let restore = |bundle: &Bundle| {
         let mut restore = place.machine.interposed();
         restore
-            .args(["restore", "--image-path", "/nonexistent", "-b"])
+            .arg("restore")
+            .arg("--image-path")
+            .arg(images.join("none"));
+        restore
+            .arg("--work-path")
+            .arg(images.path())
+            .arg("-b")
             .arg(bundle.folder());
         run(restore.arg("c"))
     };
@@ -168,6 +176,28 @@ fn a_lease_that_somebody_else_wrote_into_it() {
     let bundle = asking("true").annotation("mig.lease", &"0".repeat(32)).write();
     let line = "annotation mig.lease: this container's config has it without our hooks beside it; remove it: it is written by oci-mig-hook alone";
     refuses(&place.machine, &bundle, USAGE, line);
+}
+
+/// Two ledgers could give one device twice.
+#[test]
+fn a_bundle_that_another_configuration_edited() {
+    let place = somewhere(1);
+    let bundle = asking("true").write();
+    place.engine.run(&bundle).ok();
+    let folder = Scratch::new("config");
+    let other = folder.file(
+        "config.toml",
+        &fs::read_to_string(place.machine.config()).expect("config.toml"),
+    );
+    let mut create = place.machine.interposed();
+    create.env(CONFIG_VARIABLE, &other);
+    let line = format!(
+        "two configurations for one container: its config.json was edited by {}, and now {} holds; give its hooks and oci-mig-runtime (OCI_MIG_HOOK_CONFIG in the engine's environment; Podman: conmon_env_vars) the same one",
+        place.machine.config().display(),
+        other.display()
+    );
+    let outcome = run(create.args(["create", "-b"]).arg(bundle.folder()).arg("c"));
+    assert_says(&outcome, HOST, &line);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn what_stands_in_it_is_wrong() {
         (
             "allow_priviledged = true\n",
             "line 1: unknown field `allow_priviledged`, expected one of `allow_privileged`, `driver`, `nvml`, \
-             `ledger`, `lease`, `limits`",
+             `ledger`, `lease`, `limits`, `requests`, `runtime`",
         ),
         ("\n[ledger\ndir = 1\n", "line 2: unclosed table, expected `]`"),
         (
