@@ -60,6 +60,7 @@ pub fn all_majors(proc: &Path) -> Result<Vec<u32>, Failure> {
     let theirs = character_majors(&text).filter(|(_, name)| name.starts_with("nvidia"));
     let mut majors: Vec<u32> = theirs.map(|(major, _)| major).collect();
     // One driver may be listed under several names.
+    majors.sort_unstable();
     majors.dedup();
     Ok(majors)
 }
@@ -165,7 +166,7 @@ mod tests {
         std::fs::write(folder.join("devices"), devices).unwrap();
         let majors = all_majors(&folder);
         std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(majors.unwrap(), [195, 508, 237]);
+        assert_eq!(majors.unwrap(), [195, 237, 508]);
         assert!(
             all_majors(&folder)
                 .unwrap_err()

@@ -85,6 +85,25 @@ pub fn refuse_beside_a_lease(
     )
 }
 
+/// Refuses NVIDIA's hook in a live container that asked: the variable that it goes by can't be set any more.
+///
+/// # Errors
+/// That refusal.
+pub fn refuse_nvidias_hook(config: &Config, spec: Spec<'_>) -> Result<(), Failure> {
+    if config.guard == Guard::Off || guard::voided(spec).is_none() {
+        return Ok(());
+    }
+    let doors = guard::doors(spec, &surroundings(config, &[], &device_at(None)), &[]);
+    let hook = doors.iter().find(|door| door.kind == Kind::Hook);
+    let gives = |door: &Door| {
+        format!(
+            "it has {}, which goes by the image's NVIDIA_VISIBLE_DEVICES",
+            door.what
+        )
+    };
+    refuse_unless_isolated(config, hook.map(gives))
+}
+
 fn surroundings<'a>(
     config: &'a Config,
     majors: &'a [u32],

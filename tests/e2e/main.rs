@@ -11,6 +11,7 @@ mod baseline_engines;
 mod containerd;
 mod contention;
 mod docker;
+mod guard;
 mod interposed;
 mod lifecycle;
 mod lifecycle_podman;
