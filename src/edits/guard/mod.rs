@@ -3,7 +3,9 @@
 //!
 //! The container is the suspect, its engine is not: what stands in the document is what the container will get.
 
-use std::path::{Component, Path, PathBuf};
+mod mounts;
+
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -26,12 +28,6 @@ const STAGES: [&str; 6] = [
     "startContainer",
     "poststart",
     "poststop",
-];
-
-/// Mounts below these destinations name devices to NVIDIA's hook, which may prefer them to the environment.
-const VOLUME_MOUNTS: [&str; 2] = [
-    "/var/run/nvidia-container-devices",
-    "/run/nvidia-container-devices",
 ];
 
 /// What the host knows of NVIDIA's devices.
@@ -87,10 +83,7 @@ pub enum Change {
 pub fn doors(spec: Spec<'_>, around: &Surroundings<'_>, own: &[(u32, u32)]) -> Vec<Door> {
     let mut doors = devices(spec, around);
     doors.extend(rules(spec, around));
-    doors.extend(spec.array("/mounts").filter_map(|mount| {
-        let bound = || bind_mount(spec, mount, around, own);
-        volume_mount(mount).or_else(bound)
-    }));
+    doors.extend(mounts::doors(spec, around, own));
     doors.extend(hooks(spec));
     doors.extend(annotations(spec));
     doors
@@ -122,7 +115,7 @@ fn devices(spec: Spec<'_>, around: &Surroundings<'_>) -> Vec<Door> {
     let by_number: Vec<&Value> = oci::devices_of(spec, around.majors).collect();
     let is_door = |device: &&Value| {
         by_number.contains(device)
-            || text(device, "path").is_some_and(|path| is_nvidias(Path::new(path), around))
+            || text(device, "path").is_some_and(|path| mounts::is_nvidias(Path::new(path), around))
     };
     let door = |device: &Value| Door {
         kind: Kind::Device,
@@ -175,56 +168,14 @@ fn rules(spec: Spec<'_>, around: &Surroundings<'_>) -> Vec<Door> {
     doors
 }
 
-fn bind_mount(spec: Spec<'_>, mount: &Value, around: &Surroundings<'_>, own: &[(u32, u32)]) -> Option<Door> {
-    let options = mount
-        .get("options")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let mut words = options.filter_map(Value::as_str);
-    let is_bind = text(mount, "type") == Some("bind") || words.any(|word| matches!(word, "bind" | "rbind"));
-    let source = PathBuf::from(text(mount, "source").filter(|_| is_bind)?);
-    let shown = || source.display().to_string();
-    let at = (around.device_at)(&source);
-    let is_node = at.is_some_and(|number| around.majors.contains(&number.0) && !own.contains(&number));
-    let is_own = at.is_some_and(|number| own.contains(&number));
-    let door = |what: String, close: Option<Vec<Change>>| Door {
-        kind: Kind::Mount,
-        what,
-        close,
-    };
-    if is_node || (!is_own && is_nvidias(&source, around)) {
-        return Some(door(
-            format!("a mount of {}", shown()),
-            Some(vec![remove("/mounts", mount)]),
-        ));
-    }
-    // The nodes in a folder are of use where no rule keeps it from opening them.
-    let holds_nodes = [Path::new("/dev"), around.dev]
-        .iter()
-        .any(|dev| dev.starts_with(lexical(&source)));
-    (holds_nodes && is_unlimited(spec, around))
-        .then(|| door(format!("a mount of {} without device rules", shown()), None))
-}
-
-fn volume_mount(mount: &Value) -> Option<Door> {
-    let destination = lexical(Path::new(text(mount, "destination")?));
-    let is_below = VOLUME_MOUNTS.iter().any(|root| destination.starts_with(root));
-    is_below.then(|| Door {
-        kind: Kind::Named,
-        what: format!("a mount at {}", destination.display()),
-        close: Some(vec![remove("/mounts", mount)]),
-    })
-}
-
 fn hooks(spec: Spec<'_>) -> Vec<Door> {
     let of_stage = |stage: &&'static str| {
         let list = format!("/hooks/{stage}");
-        let is_nvidias = |hook: &&Value| {
+        let is_theirs = |hook: &&Value| {
             let program = text(hook, "path").and_then(|path| Path::new(path).file_name()?.to_str());
             program.is_some_and(|program| HOOKS.contains(&program))
         };
-        let doors = spec.array(&list).filter(is_nvidias).map(|hook| Door {
+        let doors = spec.array(&list).filter(is_theirs).map(|hook| Door {
             kind: Kind::Hook,
             what: format!("the {stage} hook {}", text(hook, "path").unwrap_or_default()),
             close: Some(vec![remove(&list, hook)]),
@@ -252,30 +203,6 @@ fn annotations(spec: Spec<'_>) -> impl Iterator<Item = Door> {
                 value: (!others.is_empty()).then(|| others.join(",")),
             }]),
         })
-    })
-}
-
-/// Whether a path is one of NVIDIA's by its name: `/dev/nvidia0`, `/dev/nvidia-caps/nvidia-cap1`.
-fn is_nvidias(path: &Path, around: &Surroundings<'_>) -> bool {
-    let path = lexical(path);
-    let below = |dev: &Path| {
-        let first = path.strip_prefix(dev).ok()?.components().next()?;
-        first.as_os_str().to_str().map(|name| name.starts_with("nvidia"))
-    };
-    [Path::new("/dev"), around.dev]
-        .iter()
-        .any(|dev| below(dev) == Some(true))
-}
-
-/// The path without `.` and `..`, as far as its letters say.
-fn lexical(path: &Path) -> PathBuf {
-    path.components().fold(PathBuf::new(), |mut so_far, component| {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => drop(so_far.pop()),
-            other => so_far.push(other),
-        }
-        so_far
     })
 }
 
