@@ -14,6 +14,7 @@ mod contention;
 mod cri;
 mod docker;
 mod engines_contention;
+mod guard;
 mod interposed;
 mod lifecycle;
 mod lifecycle_podman;
