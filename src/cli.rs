@@ -41,7 +41,7 @@ pub enum Command {
     /// Who has which MIG device
     Status(StatusArgs),
     /// [engines] Podman's precreate hook: config.json in, the edited one out
-    Precreate(StageArgs),
+    Precreate(PrecreateArgs),
     /// [engines] createRuntime hook: confirm what precreate reserved, or serve the live container
     #[command(name = "createRuntime")]
     CreateRuntime(StageArgs),
@@ -85,6 +85,17 @@ pub struct StageArgs {
     /// Written into hook entries: the nodes that were edited into the container.
     #[arg(long, hide = true)]
     pub nodes: Option<String>,
+}
+
+/// `precreate`
+#[derive(Debug, Args)]
+pub struct PrecreateArgs {
+    /// What every stage takes.
+    #[command(flatten)]
+    pub stage: StageArgs,
+    /// Judge containers that did not ask, as 'guard' of the configuration says; leave those that did alone
+    #[arg(long)]
+    pub guard: bool,
 }
 
 /// `setup`

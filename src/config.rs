@@ -36,8 +36,25 @@ pub struct Config {
     pub environment_asks: bool,
     /// `allow_privileged`: hand devices to containers that can't be isolated.
     pub allow_privileged: bool,
+    /// `guard`: what is done about containers that reach NVIDIA's devices and did not ask.
+    pub guard: Guard,
     /// What any one container may take: `limits.*`.
     pub limits: Limits,
+}
+
+/// What is done about a container that did not ask and would reach NVIDIA's devices all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Guard {
+    /// Nothing: it isn't even looked at.
+    #[default]
+    Off,
+    /// It is told of, and starts.
+    Warn,
+    /// It doesn't start.
+    Refuse,
+    /// It starts without them.
+    Strip,
 }
 
 /// Where the driver shows itself: `driver.*`.
@@ -64,6 +81,7 @@ pub struct Nvml {
 #[serde(default, deny_unknown_fields)]
 struct File {
     allow_privileged: bool,
+    guard: Guard,
     driver: DriverTable,
     nvml: NvmlTable,
     ledger: LedgerTable,
@@ -169,6 +187,7 @@ fn resolve(file: File, named: Option<&Path>) -> Result<Config, String> {
         runtime: named_path("runtime.path", file.runtime.path)?,
         environment_asks: file.requests.environment,
         allow_privileged: file.allow_privileged,
+        guard: file.guard,
         limits: Limits {
             devices: file.limits.devices.unwrap_or(8),
             profiles: file.limits.profiles.map(|names| profiles(&names)).transpose()?,
@@ -236,6 +255,7 @@ mod tests {
         assert_eq!(config.driver.proc, Path::new("/proc"));
         assert_eq!(config.ledger_dir, Path::new("/run/oci-mig-hook"));
         assert_eq!(config.pending, Duration::from_secs(120));
+        assert_eq!(config.guard, Guard::Off);
         assert_eq!(
             config.limits,
             Limits {
@@ -249,6 +269,11 @@ mod tests {
     fn what_is_wrong_is_named_with_its_line() {
         let unknown = parse("[nvml]\nlibary = \"/x\"\n").unwrap_err();
         assert!(unknown.starts_with("line 2: unknown field `libary`"), "{unknown}");
+        let unknown = parse("guard = \"on\"").unwrap_err();
+        assert!(
+            unknown.starts_with("line 1: unknown variant `on`, expected one of `off`"),
+            "{unknown}"
+        );
         for (text, expected) in [
             (
                 "[nvml]\ndeadline = \"soon\"",

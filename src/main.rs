@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use oci_mig_hook::cli::{Cli, Command, SetupEngine, StageArgs};
+use oci_mig_hook::cli::{Cli, Command, PrecreateArgs, SetupEngine, StageArgs};
 use oci_mig_hook::failure::{Exit, Failure};
 use oci_mig_hook::operator::{Engine, Setup};
 use oci_mig_hook::stage::{self, Options, Stage};
@@ -16,7 +16,7 @@ use oci_mig_hook::{host, operator, report};
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let outcome = match hook_entry(&args) {
-        Some((stage, options)) => stage::run(stage, &options).map_err(anyhow::Error::new),
+        Some((stage, options)) => run_stage(stage, &options),
         None => match Cli::try_parse() {
             Ok(cli) => run(cli),
             Err(error) => return usage(&error, is_hook_entry(&args)),
@@ -46,17 +46,28 @@ fn hook_entry(args: &[OsString]) -> Option<(Stage, Options)> {
     Some((stage, Options::from_hook_arguments(rest.into_iter())?))
 }
 
+fn run_stage(stage: Stage, options: &Options) -> anyhow::Result<()> {
+    Ok(stage::run(stage, options, &report::warning_to_engine)?)
+}
+
 fn run(cli: Cli) -> anyhow::Result<()> {
     let options = |args: StageArgs| Options {
         config: cli.config.clone(),
         devices: args.devices,
+        guard: false,
     };
     match cli.command {
         Command::Status(args) => operator::status(cli.config.as_deref(), args.json),
-        Command::Precreate(args) => Ok(stage::run(Stage::Precreate, &options(args))?),
-        Command::CreateRuntime(args) => Ok(stage::run(Stage::CreateRuntime, &options(args))?),
-        Command::Prestart(args) => Ok(stage::run(Stage::Prestart, &options(args))?),
-        Command::Poststop(args) => Ok(stage::run(Stage::Poststop, &options(args))?),
+        Command::Precreate(PrecreateArgs { stage, guard }) => {
+            let options = Options {
+                guard,
+                ..options(stage)
+            };
+            run_stage(Stage::Precreate, &options)
+        }
+        Command::CreateRuntime(args) => run_stage(Stage::CreateRuntime, &options(args)),
+        Command::Prestart(args) => run_stage(Stage::Prestart, &options(args)),
+        Command::Poststop(args) => run_stage(Stage::Poststop, &options(args)),
         Command::Setup { engine } => operator::setup(&setup(engine, cli.config.clone())),
         Command::Completions { shell } => operator::completions(shell, &mut Cli::command()),
         Command::NvmlInventory { library } => {

@@ -29,7 +29,8 @@ fn main() -> ExitCode {
     }
     let call = RuntimeCall::parse(&args);
     let said = |failure| report::to_runtimes_caller(&failure, call.log.as_ref());
-    match stage::runtime::run(&call, &args) {
+    let warn = |failure: &_| report::warning_to_runtimes_caller(failure, call.log.as_ref());
+    match stage::runtime::run(&call, &args, &warn) {
         Ok(ended) => {
             if let Some(failure) = ended.unreleased {
                 said(failure);

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod device;
+pub mod guard;
 pub mod spec;
 
 use std::path::PathBuf;

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::guard::Change;
 use super::{ContainerEdits, Hook, HookStage};
 use crate::failure::Failure;
 use crate::mig::DeviceNode;
@@ -21,9 +22,7 @@ const HOOK_ENVIRONMENT: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/u
 /// A host failure where a member of `spec` is not of its type: half an edit is never left behind, since the caller
 /// drops the document.
 pub fn write(spec: &mut Value, edits: &ContainerEdits, user_namespace: bool) -> Result<(), Failure> {
-    let root = spec
-        .as_object_mut()
-        .ok_or_else(|| not_of_its_type("the document"))?;
+    let root = root(spec)?;
     for (key, value) in &edits.annotations {
         object(root, "annotations")?.insert(key.clone(), value.as_str().into());
     }
@@ -69,6 +68,34 @@ pub fn take_out(spec: &mut Value, edits: &ContainerEdits) {
             *entry == hook_entry(hook)
         });
     }
+}
+
+/// Makes these changes.
+///
+/// # Errors
+/// As [`write`].
+pub fn change(spec: &mut Value, changes: &[Change]) -> Result<(), Failure> {
+    for change in changes {
+        match change {
+            Change::Remove { list, entry } => remove(spec, list, |found| found == entry),
+            Change::Annotate { key, value } => {
+                let annotations = object(root(spec)?, "annotations")?;
+                match value {
+                    Some(value) => drop(annotations.insert(key.clone(), value.as_str().into())),
+                    None => drop(annotations.shift_remove(key)),
+                }
+            }
+            Change::Deny { major } => {
+                let rule = json!({"allow": false, "type": "c", "major": major, "access": "rw"});
+                array(object(object(root(spec)?, "linux")?, "resources")?, "devices")?.push(rule);
+            }
+            Change::SetVariable { name, value } => {
+                let env = array(object(root(spec)?, "process")?, "env")?;
+                set_environment(env, &[(name.clone(), value.clone())]);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The arguments of each of our own hooks that `spec` has: those at `program`'s path.
@@ -172,6 +199,11 @@ fn remove(spec: &mut Value, pointer: &str, is_ours: impl Fn(&Value) -> bool) {
     if let Some(entries) = spec.pointer_mut(pointer).and_then(Value::as_array_mut) {
         entries.retain(|entry| !is_ours(entry));
     }
+}
+
+fn root(spec: &mut Value) -> Result<&mut Map<String, Value>, Failure> {
+    spec.as_object_mut()
+        .ok_or_else(|| not_of_its_type("the document"))
 }
 
 fn object<'spec>(

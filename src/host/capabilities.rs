@@ -39,8 +39,7 @@ impl Majors {
     /// A host failure that names the kernel module which is missing.
     pub fn read(proc: &Path) -> Result<Majors, Failure> {
         let path = proc.join("devices");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| Failure::host(format!("can't read {}", path.display()), error).remedy(PROC))?;
+        let text = read_devices(&path)?;
         let of = |names: &[&str]| character_major(&text, names);
         let gpu = ["nvidia", "nvidia-frontend"];
         Ok(Majors {
@@ -51,13 +50,39 @@ impl Majors {
     }
 }
 
+/// Every major of NVIDIA's drivers, whatever it is for: also those that no MIG device needs (`nvidia-nvlink`,
+/// `nvidia-nvswitch`, `nvidia-caps-imex-channels`). None where no driver is loaded.
+///
+/// # Errors
+/// A host failure where `proc`'s `devices` can't be read.
+pub fn all_majors(proc: &Path) -> Result<Vec<u32>, Failure> {
+    let text = read_devices(&proc.join("devices"))?;
+    let theirs = character_majors(&text).filter(|(_, name)| name.starts_with("nvidia"));
+    let mut majors: Vec<u32> = theirs.map(|(major, _)| major).collect();
+    // One driver may be listed under several names.
+    majors.sort_unstable();
+    majors.dedup();
+    Ok(majors)
+}
+
+fn read_devices(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::host(format!("can't read {}", path.display()), error).remedy(PROC))
+}
+
 fn character_major(devices: &str, names: &[&str]) -> Option<u32> {
+    let mut majors = character_majors(devices);
+    majors
+        .find(|(_, name)| names.contains(name))
+        .map(|(major, _)| major)
+}
+
+/// Number and name of each driver of character devices.
+fn character_majors(devices: &str) -> impl Iterator<Item = (u32, &str)> {
     let characters = devices.lines().skip_while(|line| *line != "Character devices:");
     let rows = characters.skip(1).take_while(|line| !line.trim().is_empty());
-    let mut pairs = rows.filter_map(|line| line.trim().split_once(' '));
-    pairs
-        .find(|(_, name)| names.contains(&name.trim()))
-        .and_then(|(major, _)| major.parse().ok())
+    let pairs = rows.filter_map(|line| line.trim().split_once(' '));
+    pairs.filter_map(|(major, name)| Some((major.parse().ok()?, name.trim())))
 }
 
 /// The driver is there, and its capabilities are not.
@@ -130,6 +155,24 @@ mod tests {
             Some(195)
         );
         assert_eq!(character_major(devices, &["nvidia-uvm"]), None);
+    }
+
+    #[test]
+    fn every_driver_of_nvidias_counts() {
+        let devices = "Character devices:\n  1 mem\n195 nvidia\n195 nvidia-modeset\n508 nvidia-caps-imex-channels\n\
+                       237 nvidia-caps\n 10 xnvidia\n\nBlock devices:\n  9 nvidia-md\n";
+        let folder = std::env::temp_dir().join(format!("oci-mig-hook-majors-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("devices"), devices).unwrap();
+        let majors = all_majors(&folder);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(majors.unwrap(), [195, 237, 508]);
+        assert!(
+            all_majors(&folder)
+                .unwrap_err()
+                .to_string()
+                .contains("can't read")
+        );
     }
 
     #[test]

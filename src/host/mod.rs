@@ -5,6 +5,8 @@ mod driver;
 mod nodes;
 pub mod nvml;
 
+pub use nodes::number_at;
+
 use crate::config::{Driver, Nvml};
 use crate::failure::Failure;
 use crate::mig::{DeviceNode, Gpu, Gpus, Inventory, MigDevice};
@@ -25,6 +27,14 @@ impl Host {
             nvml,
             progress: |_| {},
         }
+    }
+
+    /// Every major of NVIDIA's drivers; none where no driver is loaded.
+    ///
+    /// # Errors
+    /// A host failure where /proc can't be read.
+    pub fn majors(&self) -> Result<Vec<u32>, Failure> {
+        capabilities::all_majors(&self.driver.proc)
     }
 
     /// The same, telling `progress` what NVML is asked whenever its answer takes long.

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::sys::stat::{Mode, SFlag, major, makedev, minor, mknod};
 
 use super::capabilities::{self, Capability, Majors};
 use crate::config::Driver;
@@ -37,6 +37,15 @@ pub fn of_device(driver: &Driver, gpu: &Gpu, device: &MigDevice) -> Result<Vec<D
         nodes.push(capability(&driver.dev, majors.caps, cap)?);
     }
     Ok(nodes)
+}
+
+/// The number of the character device that `path` leads to, links followed; none where there is none.
+pub fn number_at(path: &Path) -> Option<(u32, u32)> {
+    let found = std::fs::metadata(path)
+        .ok()
+        .filter(|found| found.file_type().is_char_device())?;
+    let part = |number: u64| u32::try_from(number).ok();
+    Some((part(major(found.rdev()))?, part(minor(found.rdev()))?))
 }
 
 /// A node that the driver's own tools make: only looked at.

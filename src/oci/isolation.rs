@@ -16,7 +16,7 @@ pub fn not_isolated(spec: Spec<'_>) -> Option<String> {
     }
     match allowed_devices(spec) {
         Allowed::Everything => Some("its device rules allow every device (--privileged?)".to_owned()),
-        Allowed::Unsaid if has_capability(spec, "CAP_MKNOD") && !own_users => {
+        Allowed::Unsaid if makes_nodes(spec) => {
             Some("no device rule limits it, and with CAP_MKNOD it can make every node".to_owned())
         }
         Allowed::Unsaid | Allowed::Named => None,
@@ -30,45 +30,9 @@ pub fn no_cgroup(spec: Spec<'_>) -> Option<String> {
     spec.cgroups_path().is_none().then(|| why.to_owned())
 }
 
-/// Which of the container's own rules or devices reaches the drivers of `nodes` (major, minor) beyond those very nodes:
-/// another instance's capability, or the right to configure all.
-pub fn other_devices(spec: Spec<'_>, nodes: &[(u32, u32)]) -> Option<String> {
-    let number = |of: &Value, key: &str| of.get(key).and_then(Value::as_i64).filter(|number| *number >= 0);
-    let reaches_others = |of: &Value| {
-        let (major, minor) = (number(of, "major"), number(of, "minor"));
-        let exact = nodes
-            .iter()
-            .any(|(a, b)| (Some(i64::from(*a)), Some(i64::from(*b))) == (major, minor));
-        let same_driver = nodes
-            .iter()
-            .any(|(a, _)| major.is_none_or(|major| major == i64::from(*a)));
-        same_driver && !exact
-    };
-    let is_char = |of: &Value| {
-        matches!(
-            of.get("type").and_then(Value::as_str),
-            None | Some("" | "a" | "c" | "u")
-        )
-    };
-    let opens = |rule: &&Value| {
-        let allows = rule.get("allow").and_then(Value::as_bool).unwrap_or(false);
-        allows && access(rule).is_none_or(|access| access.contains(['r', 'w']))
-    };
-    // A rule on all devices is not_isolated's matter: a later one may have taken it back.
-    let rules = spec
-        .array("/linux/resources/devices")
-        .filter(opens)
-        .filter(|rule| !is_on_all(rule));
-    let rule = rules
-        .filter(|rule| is_char(rule))
-        .find(|rule| reaches_others(rule));
-    let device = || {
-        spec.array("/linux/devices")
-            .filter(|device| is_char(device))
-            .find(|device| reaches_others(device))
-    };
-    rule.map(|rule| format!("its device rule {rule} reaches other NVIDIA devices"))
-        .or_else(|| device().map(|device| format!("its device {device} is another of NVIDIA's")))
+/// Whether the container can make a node of any device: what opens it is another matter.
+pub fn makes_nodes(spec: Spec<'_>) -> bool {
+    has_capability(spec, "CAP_MKNOD") && !spec.new_user_namespace()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -96,18 +60,18 @@ fn allowed_devices(spec: Spec<'_>) -> Allowed {
         })
 }
 
-fn access(rule: &Value) -> Option<&str> {
+pub(super) fn access(rule: &Value) -> Option<&str> {
     rule.get("access")
         .and_then(Value::as_str)
         .filter(|access| !access.is_empty())
 }
 
-fn is_all_types(rule: &Value) -> bool {
+pub(super) fn is_all_types(rule: &Value) -> bool {
     matches!(rule.get("type").and_then(Value::as_str), None | Some("" | "a"))
 }
 
 /// Whether it is on every character device, by its numbers.
-fn is_on_all(rule: &Value) -> bool {
+pub(super) fn is_on_all(rule: &Value) -> bool {
     let wild = |key: &str| {
         rule.get(key)
             .and_then(Value::as_i64)
@@ -215,36 +179,5 @@ mod tests {
         ] {
             assert!(no_cgroup(Spec(&without)).unwrap().contains("--cgroups=disabled"));
         }
-    }
-
-    #[test]
-    fn what_reaches_the_same_drivers_must_be_the_very_nodes() {
-        let nodes = [(195, 255), (195, 0), (237, 30), (237, 31)];
-        let rules = |rules: Value| other_devices(Spec(&spec(json!([]), rules, json!([]))), &nodes);
-        assert_eq!(rules(deny()), None);
-        let ours = json!({"allow": true, "type": "c", "major": 237, "minor": 30, "access": "r"});
-        let console = json!({"allow": true, "type": "c", "major": 5, "minor": 1, "access": "rwm"});
-        let blocks = json!({"allow": true, "type": "b", "major": 237, "access": "rwm"});
-        let only_makes = json!({"allow": true, "type": "c", "major": 237, "access": "m"});
-        assert_eq!(rules(json!([ours, console, blocks, only_makes])), None);
-        for other in [
-            json!({"allow": true, "type": "c", "major": 237, "access": "rwm"}),
-            json!({"allow": true, "type": "c", "major": 237, "minor": 1, "access": "r"}),
-            json!({"allow": true, "type": "c", "major": -1, "minor": 1, "access": "r"}),
-            json!({"allow": true, "major": 195, "minor": 3}),
-        ] {
-            assert!(
-                rules(json!([other]))
-                    .unwrap()
-                    .contains("reaches other NVIDIA devices"),
-                "{other}"
-            );
-        }
-        let device = |minor: u32| {
-            let devices = json!({"linux": {"devices": [{"path": "/dev/x", "type": "c", "major": 237, "minor": minor}]}});
-            other_devices(Spec(&devices), &nodes)
-        };
-        assert_eq!(device(31), None);
-        assert!(device(1).unwrap().contains("another of NVIDIA's"));
     }
 }

@@ -7,13 +7,15 @@ mod bundle;
 mod command_line;
 mod isolation;
 mod pod;
+mod reach;
 mod spec;
 mod state;
 mod words;
 
 pub use bundle::read_config;
 pub use command_line::{Bundled, Deleted, Log, LogFormat, RuntimeCall, Verb};
-pub use isolation::{no_cgroup, not_isolated, other_devices};
+pub use isolation::{makes_nodes, no_cgroup, not_isolated};
 pub use pod::PodRole;
+pub use reach::{Breadth, devices_of, is_unlimited, other_devices, rules_reaching};
 pub use spec::Spec;
 pub use state::State;

@@ -70,7 +70,8 @@ impl<'json> Spec<'json> {
         (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
     }
 
-    pub(super) fn array(self, pointer: &str) -> impl Iterator<Item = &'json Value> + use<'json> {
+    /// What stands in the list at that JSON pointer.
+    pub fn array(self, pointer: &str) -> impl Iterator<Item = &'json Value> + use<'json> {
         self.0
             .pointer(pointer)
             .and_then(Value::as_array)

@@ -41,6 +41,33 @@ pub fn to_engine(failure: &Failure) {
     }
 }
 
+/// Says of a container that starts what is wrong with it, to the same readers; no log file of an engine's, where only
+/// what failed is looked for.
+pub fn warning_to_engine(failure: &Failure) {
+    let line = warning(failure);
+    system_log::warning(failure);
+    let own = io::stderr();
+    place::say(own.as_fd(), &line);
+    if place::is_read_by_the_caller(own.as_fd()) {
+        return;
+    }
+    if let Some(stderr) = Engine::that_called_us().and_then(|engine| engine.stderr()) {
+        if !place::is_same(stderr.as_fd(), own.as_fd()) {
+            place::say(stderr.as_fd(), &line);
+        }
+    }
+}
+
+/// The same as a runtime says it.
+pub fn warning_to_runtimes_caller(failure: &Failure, log: Option<&Log>) {
+    let line = warning(failure);
+    system_log::warning(failure);
+    if let Some(log) = log {
+        log::say(log, "warning", &line);
+    }
+    place::say(io::stderr().as_fd(), &line);
+}
+
 /// Says why a runtime's call failed, as a runtime does: in the system log, in the log that the engine named, and on
 /// standard error.
 pub fn to_runtimes_caller(failure: &Failure, log: Option<&Log>) {
@@ -62,6 +89,10 @@ fn tell(engine: &Engine, own: BorrowedFd<'_>, line: &str) {
     if let Some(log) = engine.log() {
         log::say(&log, "error", line);
     }
+}
+
+fn warning(failure: &Failure) -> String {
+    format!("oci-mig-hook: warning: {failure}")
 }
 
 fn line(failure: &Failure) -> String {

@@ -9,8 +9,9 @@ use crate::failure::Failure;
 
 const SOCKET: &str = "/dev/log";
 
-/// syslog's facility "daemon", severity "error" (RFC 3164).
+/// syslog's facility "daemon", severities "error" and "warning" (RFC 3164).
 const DAEMON_ERROR: u8 = (3 << 3) | 3;
+const DAEMON_WARNING: u8 = (3 << 3) | 4;
 
 /// How long a log that is busy may take. Its queue is short (net.unix.max_dgram_qlen), and many containers may be
 /// refused at once.
@@ -18,7 +19,16 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Logs `failure`. A machine without a system log is no error.
 pub fn error(failure: &Failure) {
-    let message = format!("<{DAEMON_ERROR}>oci-mig-hook[{}]: {failure}", std::process::id());
+    log(DAEMON_ERROR, failure);
+}
+
+/// Logs what did not fail yet.
+pub fn warning(failure: &Failure) {
+    log(DAEMON_WARNING, failure);
+}
+
+fn log(priority: u8, failure: &Failure) {
+    let message = format!("<{priority}>oci-mig-hook[{}]: {failure}", std::process::id());
     let _ = send(message.as_bytes());
 }
 

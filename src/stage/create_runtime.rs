@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::{
-    Options, asked_by, config, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated,
-    reserver, undo,
+    Options, asked_by, config, forged, host, refuse_nvidias_hook, refuse_other_devices, refuse_rootless,
+    refuse_unless_isolated, reserver, undo,
 };
 use crate::config::Config;
 use crate::confirm::{self, Claim};
@@ -91,6 +91,7 @@ fn serve(state: &State, request: Request, options: &Options) -> Result<(), Failu
     let container = living_container(&here, state)?;
     let spec = Spec(&document);
     refuse_unless_isolated(&config, oci::not_isolated(spec))?;
+    refuse_nvidias_hook(&config, spec)?;
     if live.device_access()? == DeviceAccess::Everything {
         refuse_unless_isolated(&config, Some("its cgroup allows every device".to_owned()))?;
     }

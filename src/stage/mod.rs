@@ -5,6 +5,7 @@
 
 mod before_create;
 mod create_runtime;
+mod guard;
 mod options;
 mod pod;
 mod poststop;
@@ -27,6 +28,7 @@ use crate::request::keys;
 use crate::reserve::Reserver;
 
 use before_create::{Making, may_concern_us, to_bytes};
+use guard::{judge, refuse_beside_a_lease, refuse_nvidias_hook};
 pub use options::Options;
 use pod::{asked, asked_by, is_to_be_served};
 
@@ -43,15 +45,15 @@ pub enum Stage {
     Poststop,
 }
 
-/// Runs a stage.
+/// Runs a stage. `warn` is told what is to be said of a container that starts all the same.
 ///
 /// # Errors
 /// Whatever stops the container, or keeps its devices from being given back.
-pub fn run(stage: Stage, options: &Options) -> Result<(), Failure> {
+pub fn run(stage: Stage, options: &Options, warn: &dyn Fn(&Failure)) -> Result<(), Failure> {
     let _signals = Unstoppable::from_now_on();
     let document = read_document()?;
     match stage {
-        Stage::Precreate => precreate::run(document, options),
+        Stage::Precreate => precreate::run(document, options, warn),
         Stage::CreateRuntime | Stage::Prestart => create_runtime::run(&document, options),
         Stage::Poststop => poststop::run(&document, options),
     }
@@ -144,14 +146,20 @@ fn refuse_unless_isolated(config: &Config, why_not: Option<String>) -> Result<()
 fn refuse_other_devices(config: &Config, spec: Spec<'_>, lease: &Lease) -> Result<(), Failure> {
     let nodes = lease.devices.iter().flat_map(LeasedDevice::nodes);
     let numbers: Vec<_> = nodes.map(|node| (node.number.major, node.number.minor)).collect();
-    refuse_unless_isolated(config, oci::other_devices(spec, &numbers))
+    let majors = host(config).majors()?;
+    refuse_unless_isolated(config, oci::other_devices(spec, &numbers, &majors))?;
+    refuse_beside_a_lease(config, spec, &numbers, &majors)
+}
+
+/// Whether this program is in the machine's own user namespace, and not in one in which it only looks like root.
+fn in_initial_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// The ledger is root's. In a user namespace we only look like root.
 fn refuse_rootless() -> Result<(), Failure> {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let initial = map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
-    match initial && nix::unistd::geteuid().is_root() {
+    match in_initial_user_namespace() && nix::unistd::geteuid().is_root() {
         true => Ok(()),
         false => Err(Failure::refused(
             "no MIG device for a rootless container",

@@ -12,6 +12,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// `--devices UUID,...`: what was edited into the container. Only in hook entries that we wrote.
     pub devices: Option<Vec<MigUuid>>,
+    /// `--guard`: judge a container that did not ask, and leave any other to the entry without it.
+    pub guard: bool,
 }
 
 impl Options {
@@ -20,6 +22,10 @@ impl Options {
     pub fn from_hook_arguments<'a>(mut args: impl Iterator<Item = &'a str>) -> Option<Options> {
         let mut options = Options::default();
         while let Some(name) = args.next() {
+            if name == "--guard" {
+                options.guard = true;
+                continue;
+            }
             let value = args.next()?;
             match name {
                 CONFIG_ARGUMENT => options.config = Some(value.into()),
@@ -54,6 +60,13 @@ mod tests {
         assert_eq!(options.config.unwrap(), PathBuf::from("/x.toml"));
         assert_eq!(options.devices.unwrap().len(), 2);
         assert_eq!(read(""), Some(Options::default()));
+        for line in ["--guard --config /x.toml", "--config /x.toml --guard"] {
+            let options = read(line).unwrap();
+            assert_eq!(
+                (options.guard, options.config),
+                (true, Some(PathBuf::from("/x.toml")))
+            );
+        }
         for line in [
             "--help",
             "--config",

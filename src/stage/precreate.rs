@@ -5,27 +5,48 @@ use std::io::Write;
 use serde_json::Value;
 
 use super::{
-    Making, Options, asked, config, is_to_be_served, may_concern_us, program, refuse_unless_isolated,
+    Making, Options, asked, config, is_to_be_served, judge, may_concern_us, program, refuse_unless_isolated,
     to_bytes,
 };
-use crate::config::Config;
+use crate::config::{Config, Guard};
 use crate::failure::Failure;
 use crate::lease::Container;
 use crate::lease::liveness::Here;
 use crate::oci::{self, Spec};
 
-/// Reserves what the config asks for and writes the edited config; echoes a config that asks for nothing.
-pub fn run(document: Vec<u8>, options: &Options) -> Result<(), Failure> {
-    if !may_concern_us(&document) {
-        return print(&document);
+/// Reserves what the config asks for and writes the edited config; echoes a config that asks for nothing. With
+/// `--guard`, judges that one, and echoes any other.
+pub fn run(document: Vec<u8>, options: &Options, warn: &dyn Fn(&Failure)) -> Result<(), Failure> {
+    match options.guard {
+        true => guard(&document, options, warn),
+        false => serve(&document, options),
     }
-    let spec: Value = serde_json::from_slice(&document).map_err(|error| {
-        Failure::host("config.json on standard input can't be read", error)
-            .remedy("Podman calls this hook at precreate; see README for how to set it up")
-    })?;
+}
+
+fn guard(document: &[u8], options: &Options, warn: &dyn Fn(&Failure)) -> Result<(), Failure> {
+    let config = config(options)?;
+    if config.guard == Guard::Off {
+        return print(document);
+    }
+    let spec = parse(document)?;
+    // What asks is served by the other entry, and refused there what it may not have besides.
+    if asked(Spec(&spec), false)?.is_some() {
+        return print(document);
+    }
+    match judge(&config, &spec, None, warn)? {
+        Some(changed) => print(&to_bytes(&changed)?),
+        None => print(document),
+    }
+}
+
+fn serve(document: &[u8], options: &Options) -> Result<(), Failure> {
+    if !may_concern_us(document) {
+        return print(document);
+    }
+    let spec = parse(document)?;
     let request = asked(Spec(&spec), false)?;
     if !is_to_be_served(Spec(&spec), request.as_ref()) {
-        return print(&document);
+        return print(document);
     }
     let config = config(options)?;
     let making = Making {
@@ -38,9 +59,16 @@ pub fn run(document: Vec<u8>, options: &Options) -> Result<(), Failure> {
         |here, spec| container(&config, here, spec),
         |edited| match edited {
             Some(spec) => print(&to_bytes(spec)?),
-            None => print(&document),
+            None => print(document),
         },
     )
+}
+
+fn parse(document: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(document).map_err(|error| {
+        Failure::host("config.json on standard input can't be read", error)
+            .remedy("Podman calls this hook at precreate; see README for how to set it up")
+    })
 }
 
 /// The container to be, and the process that outlives this hook: the engine that called it.

@@ -10,7 +10,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("report", &["oci"]),
     ("mig", &[]),
     ("cli", &["mig"]),
-    ("edits", &["mig"]),
+    ("edits", &["mig", "oci"]),
     ("request", &["mig"]),
     ("policy", &["mig", "request"]),
     ("lease", &["mig", "cgroup"]),

@@ -8,9 +8,13 @@ mod support;
 
 mod baseline;
 mod baseline_engines;
+mod both_doors;
 mod containerd;
 mod contention;
+mod cri;
 mod docker;
+mod engines_contention;
+mod guard;
 mod interposed;
 mod lifecycle;
 mod lifecycle_podman;
@@ -21,3 +25,4 @@ mod pods;
 mod reasons;
 mod refusals;
 mod setup;
+mod youki;

@@ -105,6 +105,33 @@ fn two_containers_of_a_pod_that_run_at_once_share_nothing() {
     );
 }
 
+/// By oci-mig-runtime, as containerd's CRI has it: the same, and the sandbox's config.json stays as it is.
+#[test]
+fn behind_the_interposed_runtime() {
+    for (runtime, view) in everywhere() {
+        let machine = Machine::with(&["2g.20gb", "1g.10gb", "1g.10gb"]);
+        let engine = Engine::new(runtime, view).interposed(&machine);
+        for (name, expected) in [
+            (None, &[][..]),
+            (Some("web"), &["2g.20gb"]),
+            (Some("db"), &["1g.10gb"]),
+        ] {
+            let bundle = containerd(Bundle::new(), name).script(&Probe::new().script());
+            let bundle = POD
+                .iter()
+                .fold(bundle, |bundle, (key, value)| bundle.annotation(key, value))
+                .write();
+            let before = fs::read(bundle.config_file()).expect("config.json");
+            let seen = Seen::read(&engine.run(&bundle).ok().stdout);
+            let after = fs::read(bundle.config_file()).expect("config.json");
+            let who = format!("{runtime} {view} {name:?}");
+            assert_eq!(profiles_of(&machine, &seen), expected, "{who}");
+            assert_eq!(before == after, name.is_none(), "{who}");
+            assert_eq!(seen.visible_devices().is_some(), name.is_some(), "{who}");
+        }
+    }
+}
+
 /// A word that nobody knows stops every container of the pod, and not its sandbox.
 #[test]
 fn a_mistake_stops_the_pods_containers() {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::oci::{RuntimeCall, Verb};
+use create::Creation;
 use real::RealRuntime;
 
 /// The variable of the engine's environment that names the configuration file: a runtime's command line is not ours.
@@ -28,16 +29,25 @@ pub struct Ended {
     pub unreleased: Option<Failure>,
 }
 
-/// Carries out `call`, whose words are `args`, and becomes the real runtime. Comes back only after a delete.
+/// Carries out `call`, whose words are `args`, and becomes the real runtime. Comes back only after a delete. `warn` is told
+/// what is to be said of a container that is made all the same.
 ///
 /// # Errors
 /// A refusal or a host failure: then the real runtime was not called, and nothing is reserved.
-pub fn run(call: &RuntimeCall, args: &[OsString]) -> Result<Ended, Failure> {
+pub fn run(call: &RuntimeCall, args: &[OsString], warn: &dyn Fn(&Failure)) -> Result<Ended, Failure> {
     let config = config()?;
     let real = RealRuntime::find(config.runtime.as_deref())?;
+    let creation = |bundled| Creation {
+        bundled,
+        call,
+        args,
+        config: &config,
+        real: &real,
+        warn,
+    };
     match &call.verb {
-        Verb::Create(bundled) => Err(create::run(bundled, call, &config, &real, args)),
-        Verb::Restore(bundled) => Err(create::restore(bundled, &config, &real, args)),
+        Verb::Create(bundled) => Err(creation(bundled).run()),
+        Verb::Restore(bundled) => Err(creation(bundled).restore()),
         Verb::Delete(deleted) => delete::run(deleted, call, &config, &real, args),
         Verb::Other => Err(real.become_it(args)),
     }

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::json;
 
 use super::{ASK, assert_said, document, hooks, no_such_profile, refused, with_each_runtime};
+use crate::support::bundle::Bundle;
 use crate::support::cgroups::View;
 use crate::support::machine::{Machine, PROGRAM};
 use crate::support::podman::Podman;
@@ -97,6 +98,37 @@ fn the_line_stands_in_the_system_log() {
             assert_eq!(text, reason, "{who}");
         }
     });
+}
+
+/// What the guard only warns of is no error, and is said to the same readers.
+#[test]
+fn a_warning_stands_there_as_one() {
+    let machine = Machine::named("one-gpu");
+    machine.configure("guard", "\"warn\"");
+    machine.stand_before("/usr/bin/true".as_ref());
+    let dev = Dev::new();
+    let log = dev.system_log();
+    let bundle = Bundle::new().device("/dev/nvidia0", machine.major("nvidia").expect("a major"), 0, "rw");
+    let bundle = bundle.write();
+    let mut create = machine.interposed();
+    create
+        .args(["--log-format=json", "--log"])
+        .arg(bundle.folder().join("log.json"));
+    create.args(["create", "--bundle"]).arg(bundle.folder()).arg("c");
+    let outcome = run(&mut dev.command(View::Host, &create)).ok();
+    let messages = logged(&log);
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    // Facility daemon, severity warning.
+    assert!(messages[0].starts_with("<28>oci-mig-hook["), "{messages:?}");
+    let (_, reason) = messages[0].split_once(": ").expect("a tag");
+    let line = format!("oci-mig-hook: warning: {reason}");
+    assert_eq!(outcome.stderr, format!("{line}\n"));
+    let record = fs::read_to_string(bundle.folder().join("log.json")).expect("the runtime's log");
+    let record: serde_json::Value = serde_json::from_str(&record).expect("one record");
+    assert_eq!(
+        (&record["level"], &record["msg"]),
+        (&json!("warning"), &json!(line))
+    );
 }
 
 /// By then nobody may be reading: Podman's own clean-up has /dev/null for standard error.

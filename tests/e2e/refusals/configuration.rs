@@ -19,8 +19,12 @@ fn what_stands_in_it_is_wrong() {
         ),
         (
             "allow_priviledged = true\n",
-            "line 1: unknown field `allow_priviledged`, expected one of `allow_privileged`, `driver`, `nvml`, \
-             `ledger`, `lease`, `limits`, `requests`, `runtime`",
+            "line 1: unknown field `allow_priviledged`, expected one of `allow_privileged`, `guard`, `driver`, \
+             `nvml`, `ledger`, `lease`, `limits`, `requests`, `runtime`",
+        ),
+        (
+            "guard = \"on\"\n",
+            "line 1: unknown variant `on`, expected one of `off`, `warn`, `refuse`, `strip`",
         ),
         ("\n[ledger\ndir = 1\n", "line 2: unclosed table, expected `]`"),
         (

@@ -1,0 +1,218 @@
+//! Judges a config.json by what it lets a container reach of NVIDIA's without a lease: nodes, rules, mounts, NVIDIA's own
+//! hook and what that goes by. Says what it finds as [`Door`]s, and what would close each as data.
+//!
+//! The container is the suspect, its engine is not: what stands in the document is what the container will get.
+
+mod mounts;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::device::VISIBLE_DEVICES;
+use crate::oci::{self, Breadth, Spec};
+
+/// NVIDIA's programs that stand in hooks and hand out devices, or prepare for them.
+const HOOKS: [&str; 4] = [
+    "nvidia-container-runtime-hook",
+    "nvidia-container-toolkit",
+    "nvidia-ctk",
+    "nvidia-cdi-hook",
+];
+
+/// The stages that a config.json's hooks have.
+const STAGES: [&str; 6] = [
+    "prestart",
+    "createRuntime",
+    "createContainer",
+    "startContainer",
+    "poststart",
+    "poststop",
+];
+
+/// What the host knows of NVIDIA's devices.
+pub struct Surroundings<'a> {
+    /// The driver's majors; none where it isn't loaded.
+    pub majors: &'a [u32],
+    /// The folder of its nodes, besides `/dev`.
+    pub dev: &'a Path,
+    /// The number of the character device that a path of the host leads to.
+    pub device_at: &'a dyn Fn(&Path) -> Option<(u32, u32)>,
+    /// Whether a container that we make could make device nodes: not where we are in a user namespace ourselves.
+    pub nodes_can_be_made: bool,
+}
+
+/// One way to a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Door {
+    /// Of which kind it is.
+    pub kind: Kind,
+    /// What it is, in words that follow "this container has".
+    pub what: String,
+    /// What closes it; none where that would close others' as well.
+    pub close: Option<Vec<Change>>,
+}
+
+/// The kinds of doors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A device node or a device rule.
+    Device,
+    /// A bind mount of a node.
+    Mount,
+    /// A mount, or an annotation, that names devices to NVIDIA's container stack.
+    Named,
+    /// NVIDIA's hook.
+    Hook,
+}
+
+/// A change of a config.json.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// This entry leaves the list at that JSON pointer.
+    Remove { list: String, entry: Value },
+    /// The annotation has this value, or is gone.
+    Annotate { key: String, value: Option<String> },
+    /// A last rule denies every device of this major.
+    Deny { major: u32 },
+    /// The environment has this value, and no other of that name.
+    SetVariable { name: String, value: String },
+}
+
+/// Every door of `spec`. Of a container that has devices of its own by a lease, `own` are their numbers: no door.
+pub fn doors(spec: Spec<'_>, around: &Surroundings<'_>, own: &[(u32, u32)]) -> Vec<Door> {
+    let mut doors = devices(spec, around);
+    doors.extend(rules(spec, around));
+    doors.extend(mounts::doors(spec, around, own));
+    doors.extend(hooks(spec));
+    doors.extend(annotations(spec));
+    doors
+}
+
+/// What keeps NVIDIA's stack from giving this container anything: its variable, where it would be heeded.
+///
+/// `void` and an empty value are nothing to NVIDIA's hook, and `none` is the driver's libraries without any device: they
+/// stay. Where the variable is absent, an image that has CUDA_VERSION and no NVIDIA_REQUIRE_CUDA counts as an old one,
+/// and gets everything.
+pub fn voided(spec: Spec<'_>) -> Option<Change> {
+    let value = |name: &str| {
+        let values = spec.environment().filter_map(|entry| entry.split_once('='));
+        let mut values = values.filter_map(move |(found, value)| (found == name).then_some(value));
+        (values.next(), values.next())
+    };
+    let heeded = match value(VISIBLE_DEVICES) {
+        (Some("" | "void" | "none"), None) => false,
+        (Some(_), _) => true,
+        (None, _) => value("CUDA_VERSION").0.is_some() && value("NVIDIA_REQUIRE_CUDA").0.is_none(),
+    };
+    heeded.then(|| Change::SetVariable {
+        name: VISIBLE_DEVICES.to_owned(),
+        value: "void".to_owned(),
+    })
+}
+
+fn devices(spec: Spec<'_>, around: &Surroundings<'_>) -> Vec<Door> {
+    let by_number: Vec<&Value> = oci::devices_of(spec, around.majors).collect();
+    let is_door = |device: &&Value| {
+        by_number.contains(device)
+            || text(device, "path").is_some_and(|path| mounts::is_nvidias(Path::new(path), around))
+    };
+    let door = |device: &Value| Door {
+        kind: Kind::Device,
+        what: format!("the device {device}"),
+        close: Some(vec![remove("/linux/devices", device)]),
+    };
+    spec.array("/linux/devices").filter(is_door).map(door).collect()
+}
+
+/// Whether no rule keeps it from devices that it makes or is given.
+fn is_unlimited(spec: Spec<'_>, around: &Surroundings<'_>) -> bool {
+    around.majors.iter().any(|major| oci::is_unlimited(spec, *major))
+}
+
+fn rules(spec: Spec<'_>, around: &Surroundings<'_>) -> Vec<Door> {
+    let denied = || {
+        around
+            .majors
+            .iter()
+            .map(|major| Change::Deny { major: *major })
+            .collect()
+    };
+    if around.nodes_can_be_made && oci::makes_nodes(spec) && is_unlimited(spec, around) {
+        return vec![Door {
+            kind: Kind::Device,
+            what: "no device rule, and CAP_MKNOD".to_owned(),
+            close: Some(denied()),
+        }];
+    }
+    let mut doors: Vec<Door> = Vec::new();
+    for (rule, breadth) in around
+        .majors
+        .iter()
+        .flat_map(|major| oci::rules_reaching(spec, *major))
+    {
+        let door = Door {
+            kind: Kind::Device,
+            what: format!("the device rule {rule}"),
+            close: match breadth {
+                Breadth::Driver => Some(vec![remove("/linux/resources/devices", rule)]),
+                Breadth::Everything => Some(denied()),
+                // cgroup v1 knows no hole in such a rule.
+                Breadth::Characters => None,
+            },
+        };
+        if !doors.contains(&door) {
+            doors.push(door);
+        }
+    }
+    doors
+}
+
+fn hooks(spec: Spec<'_>) -> Vec<Door> {
+    let of_stage = |stage: &&'static str| {
+        let list = format!("/hooks/{stage}");
+        let is_theirs = |hook: &&Value| {
+            let program = text(hook, "path").and_then(|path| Path::new(path).file_name()?.to_str());
+            program.is_some_and(|program| HOOKS.contains(&program))
+        };
+        let doors = spec.array(&list).filter(is_theirs).map(|hook| Door {
+            kind: Kind::Hook,
+            what: format!("the {stage} hook {}", text(hook, "path").unwrap_or_default()),
+            close: Some(vec![remove(&list, hook)]),
+        });
+        doors.collect::<Vec<_>>()
+    };
+    STAGES.iter().flat_map(of_stage).collect()
+}
+
+/// CDI's annotations: `cdi.k8s.io/x: nvidia.com/gpu=0,other.com/net=eth0`.
+fn annotations(spec: Spec<'_>) -> impl Iterator<Item = Door> {
+    let cdi = spec
+        .annotations()
+        .filter(|(key, _)| key.starts_with("cdi.k8s.io/"));
+    cdi.filter_map(|(key, value)| {
+        let (theirs, others): (Vec<&str>, Vec<&str>) = value.split(',').partition(|device| {
+            let vendor = device.trim().split('/').next().unwrap_or_default();
+            vendor == "nvidia.com" || vendor.ends_with(".nvidia.com")
+        });
+        (!theirs.is_empty()).then(|| Door {
+            kind: Kind::Named,
+            what: format!("the annotation {key}={}", theirs.join(",")),
+            close: Some(vec![Change::Annotate {
+                key: key.to_owned(),
+                value: (!others.is_empty()).then(|| others.join(",")),
+            }]),
+        })
+    })
+}
+
+fn text<'json>(of: &'json Value, key: &str) -> Option<&'json str> {
+    of.get(key).and_then(Value::as_str)
+}
+
+fn remove(list: &str, entry: &Value) -> Change {
+    Change::Remove {
+        list: list.to_owned(),
+        entry: entry.clone(),
+    }
+}

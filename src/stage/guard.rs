@@ -1,0 +1,157 @@
+//! The back door: a container that did not ask, and what it would reach of NVIDIA's all the same.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{host, in_initial_user_namespace, refuse_unless_isolated};
+use crate::config::{Config, Guard};
+use crate::edits::guard::{self, Change, Door, Kind, Surroundings};
+use crate::edits::spec;
+use crate::failure::Failure;
+use crate::host::number_at;
+use crate::oci::Spec;
+
+/// How many doors a line names.
+const NAMED: usize = 3;
+
+/// Judges the container of `document`, which did not ask. The document that it is to have instead; none where it stays as
+/// it is. `bundle` is where its config.json lies, as far as that is known.
+///
+/// # Errors
+/// A refusal, or a host failure where /proc can't be read.
+pub fn judge(
+    config: &Config,
+    document: &Value,
+    bundle: Option<&Path>,
+    warn: &dyn Fn(&Failure),
+) -> Result<Option<Value>, Failure> {
+    if config.guard == Guard::Off {
+        return Ok(None);
+    }
+    let majors = host(config).majors()?;
+    let doors = guard::doors(
+        Spec(document),
+        &surroundings(config, &majors, &device_at(bundle)),
+        &[],
+    );
+    let mut changes: Vec<Change> = match config.guard {
+        Guard::Warn if doors.is_empty() => return Ok(None),
+        Guard::Warn => {
+            warn(
+                &reaches(&doors)
+                    .remedy("ask for one with the annotation mig.profile; guard = \"refuse\" would stop it"),
+            );
+            return Ok(None);
+        }
+        Guard::Refuse if !doors.is_empty() => {
+            return Err(reaches(&doors)
+                .remedy("ask for one with the annotation mig.profile, or start it without that"));
+        }
+        Guard::Off | Guard::Refuse => Vec::new(),
+        Guard::Strip => closed(doors)?,
+    };
+    changes.extend(guard::voided(Spec(document)));
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let mut changed = document.clone();
+    spec::change(&mut changed, &changes)?;
+    Ok(Some(changed))
+}
+
+/// Refuses what a container that asked would reach besides its own devices, whose numbers are `own`: other nodes by their
+/// mounts, and, where there is a guard, what names devices to NVIDIA's stack. NVIDIA's hook itself goes by the variable,
+/// which says the lease's devices.
+///
+/// # Errors
+/// That refusal.
+pub fn refuse_beside_a_lease(
+    config: &Config,
+    spec: Spec<'_>,
+    own: &[(u32, u32)],
+    majors: &[u32],
+) -> Result<(), Failure> {
+    let doors = guard::doors(spec, &surroundings(config, majors, &device_at(None)), own);
+    let reaches_others = |door: &&Door| match door.kind {
+        Kind::Mount => true,
+        Kind::Named => config.guard != Guard::Off,
+        Kind::Device | Kind::Hook => false,
+    };
+    let found = doors.iter().find(reaches_others);
+    refuse_unless_isolated(
+        config,
+        found.map(|door| format!("it has {}, and with it other NVIDIA devices", door.what)),
+    )
+}
+
+/// Refuses NVIDIA's hook in a live container that asked: the variable that it goes by can't be set any more.
+///
+/// # Errors
+/// That refusal.
+pub fn refuse_nvidias_hook(config: &Config, spec: Spec<'_>) -> Result<(), Failure> {
+    if config.guard == Guard::Off || guard::voided(spec).is_none() {
+        return Ok(());
+    }
+    let doors = guard::doors(spec, &surroundings(config, &[], &device_at(None)), &[]);
+    let hook = doors.iter().find(|door| door.kind == Kind::Hook);
+    let gives = |door: &Door| {
+        format!(
+            "it has {}, which goes by the image's NVIDIA_VISIBLE_DEVICES",
+            door.what
+        )
+    };
+    refuse_unless_isolated(config, hook.map(gives))
+}
+
+fn surroundings<'a>(
+    config: &'a Config,
+    majors: &'a [u32],
+    device_at: &'a dyn Fn(&Path) -> Option<(u32, u32)>,
+) -> Surroundings<'a> {
+    Surroundings {
+        majors,
+        dev: &config.driver.dev,
+        device_at,
+        nodes_can_be_made: in_initial_user_namespace(),
+    }
+}
+
+/// A mount's source may be written from the bundle.
+fn device_at(bundle: Option<&Path>) -> impl Fn(&Path) -> Option<(u32, u32)> {
+    move |path| match bundle {
+        Some(bundle) => number_at(&bundle.join(path)),
+        None => number_at(path),
+    }
+}
+
+/// What closes all of them.
+fn closed(doors: Vec<Door>) -> Result<Vec<Change>, Failure> {
+    let mut changes = Vec::new();
+    for door in doors {
+        let Some(close) = door.close else {
+            return Err(reaches(&[Door { close: None, ..door }]).remedy(
+                "it can't be stripped of that alone: start it without, or ask for a device with mig.profile",
+            ));
+        };
+        for change in close {
+            if !changes.contains(&change) {
+                changes.push(change);
+            }
+        }
+    }
+    Ok(changes)
+}
+
+fn reaches(doors: &[Door]) -> Failure {
+    let named: Vec<&str> = doors.iter().take(NAMED).map(|door| door.what.as_str()).collect();
+    let more = match doors.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let why = format!("it has {}{more}", named.join(", "));
+    Failure::refused(
+        "this container did not ask for a MIG device and reaches NVIDIA's",
+        why,
+    )
+}
