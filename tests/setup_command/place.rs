@@ -164,7 +164,7 @@ impl Said {
     pub fn of(command: &mut Command) -> Said {
         let output = command
             .output()
-            .unwrap_or_else(|why| panic!("{command:?}: {why}"));
+            .unwrap_or_else(|why| panic!("{command:?}: {why}; run tests/setup"));
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Said {
             code: output.status.code().expect("an exit code"),
