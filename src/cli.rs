@@ -49,6 +49,12 @@ pub enum Command {
     Prestart(StageArgs),
     /// [engines] poststop hook: give back what the container held
     Poststop(StageArgs),
+    /// Registers with an engine, in that engine's own configuration; takes it out again with --undo
+    Setup {
+        /// Which engine
+        #[command(subcommand)]
+        engine: SetupEngine,
+    },
     /// Completions for a shell, to be sourced or put where it looks for them
     Completions {
         /// Which shell
@@ -88,6 +94,61 @@ pub struct PrecreateArgs {
     #[command(flatten)]
     pub stage: StageArgs,
     /// Judge containers that did not ask, as 'guard' of the configuration says; leave those that did alone
+    #[arg(long)]
+    pub guard: bool,
+}
+
+/// `setup`
+#[derive(Debug, Subcommand)]
+pub enum SetupEngine {
+    /// The runtime 'mig' in /etc/docker/daemon.json
+    Docker(RuntimeSetupArgs),
+    /// The runtime 'mig' of containerd's CRI plugin, in /etc/containerd/config.toml
+    Containerd(RuntimeSetupArgs),
+    /// The runtime 'mig' in a drop-in, /etc/crio/crio.conf.d/50-oci-mig-hook.conf
+    Crio(RuntimeSetupArgs),
+    /// The precreate hook, in a folder of its own that Podman's hooks_dir names
+    Podman(PodmanSetupArgs),
+}
+
+/// `setup` with any engine
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// Show what would be changed, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take our entry out again, and nothing else
+    #[arg(long)]
+    pub undo: bool,
+    /// JSON instead of the difference and text
+    #[arg(long)]
+    pub json: bool,
+    /// The engine's configuration file, where it isn't in its usual place
+    #[arg(long, value_name = "FILE")]
+    pub engine_config: Option<PathBuf>,
+}
+
+/// `setup` with an engine that calls the wrapper
+#[derive(Debug, Args)]
+pub struct RuntimeSetupArgs {
+    /// What is the same with every engine
+    #[command(flatten)]
+    pub setup: SetupArgs,
+    /// The wrapper, where oci-mig-runtime doesn't lie beside this program
+    #[arg(long, value_name = "FILE")]
+    pub runtime_path: Option<PathBuf>,
+}
+
+/// `setup podman`
+#[derive(Debug, Args)]
+pub struct PodmanSetupArgs {
+    /// What is the same with every engine
+    #[command(flatten)]
+    pub setup: SetupArgs,
+    /// The folder of the hook files; Podman's alone [default: /usr/share/oci-mig-hook/podman-hooks.d]
+    #[arg(long, value_name = "FOLDER", overrides_with = "hooks_dir")]
+    pub hooks_dir: Option<PathBuf>,
+    /// Also judge containers that didn't ask
     #[arg(long)]
     pub guard: bool,
 }

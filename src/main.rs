@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use oci_mig_hook::cli::{Cli, Command, PrecreateArgs, StageArgs};
+use oci_mig_hook::cli::{Cli, Command, PrecreateArgs, SetupEngine, StageArgs};
 use oci_mig_hook::failure::{Exit, Failure};
+use oci_mig_hook::operator::{Engine, Setup};
 use oci_mig_hook::stage::{self, Options, Stage};
 use oci_mig_hook::{host, operator, report};
 
@@ -66,11 +68,30 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::CreateRuntime(args) => run_stage(Stage::CreateRuntime, &options(args)),
         Command::Prestart(args) => run_stage(Stage::Prestart, &options(args)),
         Command::Poststop(args) => run_stage(Stage::Poststop, &options(args)),
+        Command::Setup { engine } => operator::setup(&setup(engine, cli.config.clone())),
         Command::Completions { shell } => operator::completions(shell, &mut Cli::command()),
         Command::NvmlInventory { library } => {
             host::nvml::answer(&library);
             Ok(())
         }
+    }
+}
+
+/// What was typed, as what is meant.
+fn setup(engine: SetupEngine, config: Option<PathBuf>) -> Setup {
+    let (args, engine) = match engine {
+        SetupEngine::Docker(args) => (args.setup, Engine::Docker(args.runtime_path)),
+        SetupEngine::Containerd(args) => (args.setup, Engine::Containerd(args.runtime_path)),
+        SetupEngine::Crio(args) => (args.setup, Engine::Crio(args.runtime_path)),
+        SetupEngine::Podman(args) => (args.setup, Engine::Podman(args.hooks_dir, args.guard)),
+    };
+    Setup {
+        engine,
+        undo: args.undo,
+        dry_run: args.dry_run,
+        json: args.json,
+        engine_config: args.engine_config,
+        config,
     }
 }
 

@@ -122,6 +122,54 @@ fn every_hook_file_has_an_absolute_path_and_an_environment() {
     }
 }
 
+/// The guard's entry is for every container, and Podman's alone like the other.
+#[test]
+fn the_guard_s_hook_file_is_for_every_container() {
+    let file = "hooks/podman/oci-mig-hook-guard.json";
+    let json: Value = serde_json::from_str(&read(file)).unwrap();
+    assert_eq!(json["when"], serde_json::json!({"always": true}));
+    assert_eq!(json["stages"], serde_json::json!(["precreate"]));
+    let mut hook = json["hook"].clone();
+    assert_eq!(hook["args"].as_array_mut().unwrap().pop().unwrap(), "--guard");
+    assert_hook(&hook, "precreate", file);
+}
+
+/// Every engine knows the runtime by the same name and calls the same program.
+#[test]
+fn every_runtime_file_names_the_wrapper() {
+    const WRAPPER: &str = "/usr/bin/oci-mig-runtime";
+    let docker: Value = serde_json::from_str(&read("hooks/docker/daemon.json")).unwrap();
+    assert_eq!(
+        docker,
+        serde_json::json!({"runtimes": {"mig": {"path": WRAPPER}}})
+    );
+    for (file, version, cri) in [
+        ("hooks/containerd/config-v2.toml", 2, "io.containerd.grpc.v1.cri"),
+        (
+            "hooks/containerd/config-v3.toml",
+            3,
+            "io.containerd.cri.v1.runtime",
+        ),
+    ] {
+        let toml: toml::Table = toml::from_str(&read(file)).unwrap();
+        assert_eq!(toml["version"].as_integer(), Some(version), "{file}");
+        let mig = &toml["plugins"][cri]["containerd"]["runtimes"]["mig"];
+        assert_eq!(mig["options"]["BinaryName"].as_str(), Some(WRAPPER), "{file}");
+        // containerd matches with path.Match: a star stops at a slash.
+        let both = ["mig.*", "mig.*/*"].map(toml::Value::from);
+        assert_eq!(mig["pod_annotations"].as_array().unwrap(), &both, "{file}");
+    }
+    let crio: toml::Table = toml::from_str(&read("hooks/crio/50-oci-mig-hook.conf")).unwrap();
+    let mig = &crio["crio"]["runtime"]["runtimes"]["mig"];
+    assert_eq!(mig["runtime_path"].as_str(), Some(WRAPPER));
+    assert_eq!(
+        mig.get("allowed_annotations"),
+        None,
+        "CRI-O drops a runtime with a foreign word there"
+    );
+    assert!(read("hooks/nerdctl/README.md").contains(&format!("--runtime {WRAPPER} --annotation mig.")));
+}
+
 fn assert_hook(hook: &Value, stage: &str, file: &str) {
     assert!(hook["path"].as_str().unwrap().starts_with('/'), "{file}");
     assert!(!hook["env"].as_array().unwrap().is_empty(), "{file}");

@@ -4,6 +4,7 @@
 
 mod completions;
 mod progress;
+mod setup;
 mod status;
 mod table;
 
@@ -12,6 +13,7 @@ use std::io::{ErrorKind, Write};
 use anyhow::Context;
 
 pub use completions::completions;
+pub use setup::{Engine, Setup, setup};
 pub use status::status;
 
 /// Writes to standard output. A reader that has gone (`| head`) has had enough: no error.

@@ -24,4 +24,5 @@ mod passthrough;
 mod pods;
 mod reasons;
 mod refusals;
+mod setup;
 mod youki;

@@ -125,6 +125,11 @@ impl Containerd {
         self.folder.join("grpc.sock")
     }
 
+    /// config.toml.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.join("config.toml")
+    }
+
     /// The control group above those of its containers.
     pub fn cgroup_parent(&self) -> String {
         cgroup_parent(&self.folder)

@@ -26,7 +26,8 @@ pub fn everywhere() -> impl Iterator<Item = (Runtime, View)> {
 #[derive(Debug)]
 pub struct Docker {
     pub containerd: Containerd,
-    runtime: PathBuf,
+    /// The runtime `mig`, where the command line has it.
+    runtime: Option<PathBuf>,
     /// Containers live on without the daemon.
     live_restore: bool,
     folder: Scratch,
@@ -37,22 +38,28 @@ impl Docker {
     /// Over a containerd that is set up like this; `runtime` runs its containers, under the name `mig`.
     #[track_caller]
     pub fn start(setup: containerd::Setup, runtime: &Path) -> Self {
-        Self::begin(setup, runtime, false)
+        Self::begin(setup, Some(runtime), false)
     }
 
     /// The same, with containers that live on while the daemon doesn't run.
     #[track_caller]
     pub fn start_with_live_restore(setup: containerd::Setup, runtime: &Path) -> Self {
-        Self::begin(setup, runtime, true)
+        Self::begin(setup, Some(runtime), true)
+    }
+
+    /// The same, without any runtime but Docker's own: `config_file` is there to have one.
+    #[track_caller]
+    pub fn start_plain(setup: containerd::Setup) -> Self {
+        Self::begin(setup, None, false)
     }
 
     #[track_caller]
-    fn begin(setup: containerd::Setup, runtime: &Path, live_restore: bool) -> Self {
+    fn begin(setup: containerd::Setup, runtime: Option<&Path>, live_restore: bool) -> Self {
         let folder = Scratch::new("docker");
         folder.file("daemon.json", "{}");
         let docker = Self {
             containerd: setup.start(),
-            runtime: runtime.to_owned(),
+            runtime: runtime.map(Path::to_owned),
             live_restore,
             folder,
             daemon: Mutex::new(None),
@@ -171,6 +178,22 @@ impl Docker {
         );
     }
 
+    /// daemon.json.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.join("daemon.json")
+    }
+
+    /// Lets the daemon read daemon.json again, as `systemctl reload docker` does.
+    #[track_caller]
+    pub fn reload(&self) {
+        let count = || self.words().matches("Reloaded configuration").count();
+        let before = count();
+        let pid = self.daemon.lock().expect("the daemon").as_ref().map(Running::pid);
+        let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a daemon");
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("SIGHUP");
+        until("dockerd's new configuration", || count() > before);
+    }
+
     /// What the daemon said.
     pub fn words(&self) -> String {
         let daemon = self.daemon.lock().expect("the daemon");
@@ -196,7 +219,9 @@ impl Docker {
         command.args(["--host", &self.address()]);
         command.arg("--containerd").arg(self.containerd.socket());
         command.arg(format!("--cgroup-parent={}", self.containerd.cgroup_parent()));
-        command.arg(format!("--add-runtime=mig={}", self.runtime.display()));
+        if let Some(runtime) = &self.runtime {
+            command.arg(format!("--add-runtime=mig={}", runtime.display()));
+        }
         command.args(["--storage-driver=vfs", "--exec-opt=native.cgroupdriver=cgroupfs"]);
         command.args(["--bridge=none", "--iptables=false", "--ip6tables=false"]);
         if self.live_restore {

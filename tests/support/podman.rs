@@ -70,6 +70,11 @@ impl Podman {
         command
     }
 
+    /// containers.conf.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.join("containers.conf")
+    }
+
     /// `run` or `create`, with what every container of the tests has: no network, and a control group among ours.
     pub fn container(&self, subcommand: &str) -> Command {
         let mut command = self.command(subcommand);
@@ -163,7 +168,7 @@ impl Podman {
 
     fn podman(&self) -> Command {
         let mut command = self.view.command(program("podman"));
-        command.env("CONTAINERS_CONF", self.folder.join("containers.conf"));
+        command.env("CONTAINERS_CONF", self.config_file());
         // Podman 5 says with every command that v1 is on its way out.
         command.env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
         command.env("CONTAINERS_REGISTRIES_CONF", "/dev/null");

@@ -1,0 +1,195 @@
+//! Podman's list of hooks folders: whose it is, our folder in and out.
+//!
+//! The last file that has the list decides. A list of the administrator's is added to in its place: a drop-in of ours
+//! would put another in its stead. Only where there is none, we write a drop-in.
+
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+use super::file::Found;
+use super::plan::{Change, as_it_was};
+use super::spliced;
+use super::toml_list::List;
+use super::toml_text::{Toml, appended, quoted};
+use crate::failure::Failure;
+
+/// The distribution's file, which is not ours to change.
+const DISTRIBUTION: &str = "/usr/share/containers/containers.conf";
+const ADMINISTRATOR: &str = "/etc/containers/containers.conf";
+const DROP_IN: &str = "/etc/containers/containers.conf.d/50-oci-mig-hook.conf";
+const NEW: &str = include_str!("../../../hooks/podman/50-oci-mig-hook.conf");
+const KEY: [&str; 2] = ["engine", "hooks_dir"];
+
+/// The files that can have the list, in the order in which Podman reads them.
+pub struct HooksDir {
+    files: Vec<Found>,
+    /// Where the list goes when nobody has one.
+    ours: Found,
+    folder: String,
+}
+
+impl HooksDir {
+    /// Reads the files; only `named` where one is named.
+    pub fn look(named: Option<&Path>, folder: &str) -> Result<HooksDir, Failure> {
+        let paths = match named {
+            Some(named) => vec![named.to_owned()],
+            None => usual_files(),
+        };
+        let files: Result<Vec<Found>, Failure> = paths.iter().map(|path| Found::look(path)).collect();
+        let hooks = HooksDir {
+            files: files?,
+            ours: Found::look(named.unwrap_or(Path::new(DROP_IN)))?,
+            folder: folder.to_owned(),
+        };
+        // Podman reads all of them: one that it can't read is to be told before anything is changed.
+        hooks.files.iter().try_for_each(|file| read(file).map(drop))?;
+        Ok(hooks)
+    }
+
+    /// The change that brings our folder in.
+    pub fn put_in(&self) -> Result<Option<Change>, Failure> {
+        let last = self.files.iter().rev().find(|file| strings(file).is_some());
+        let folders = last.and_then(strings).unwrap_or_default();
+        if folders.contains(&self.folder) {
+            return Ok(None);
+        }
+        match last {
+            Some(file) if file.path != Path::new(DISTRIBUTION) => {
+                let after = self.added(file.text.as_deref(), file, &[])?;
+                Change::put_in(file.clone(), after, false).map(Some)
+            }
+            _ => {
+                let after = self.added(self.ours.text.as_deref(), &self.ours, &self.before_ours())?;
+                Change::put_in(self.ours.clone(), after, false).map(Some)
+            }
+        }
+    }
+
+    /// The changes that take our folder out of every list.
+    pub fn take_out(&self) -> Result<Vec<Change>, Failure> {
+        let has_ours = |file: &&Found| strings(file).is_some_and(|folders| folders.contains(&self.folder));
+        let theirs = self
+            .files
+            .iter()
+            .filter(|file| file.path != Path::new(DISTRIBUTION));
+        theirs.filter(has_ours).map(|file| self.out_of(file)).collect()
+    }
+
+    fn out_of(&self, file: &Found) -> Result<Change, Failure> {
+        let base = self.before_ours();
+        let after = match as_it_was(file, |text| self.added(text, file, &base))? {
+            Some(before) => before,
+            None => self.removed(file)?,
+        };
+        Change::take_out(file.clone(), after)
+    }
+
+    /// The folders that Podman reads without us.
+    fn before_ours(&self) -> Vec<String> {
+        let distribution = self
+            .files
+            .iter()
+            .find(|file| file.path == Path::new(DISTRIBUTION));
+        distribution.and_then(strings).unwrap_or_else(defaults)
+    }
+
+    /// The text with our folder in its list; with a list that begins with `base` where it has none.
+    fn added(&self, text: Option<&str>, file: &Found, base: &[String]) -> Result<String, Failure> {
+        let text = text.unwrap_or_default();
+        let toml = Toml::read(&file.path, text)?;
+        let after = match toml.value(&KEY).and_then(|list| List::new(text, list)) {
+            Some(list) => list.with(&self.folder),
+            None => self.with_list(text, &toml, base),
+        };
+        let now = Found {
+            path: file.path.clone(),
+            text: Some(after),
+        };
+        match strings(&now) {
+            Some(folders) if folders.contains(&self.folder) => Ok(now.text.unwrap_or_default()),
+            _ => Err(self.cant_be_added(file)),
+        }
+    }
+
+    fn with_list(&self, text: &str, toml: &Toml<'_>, base: &[String]) -> String {
+        let new = self.new_file(base);
+        let Some(engine) = toml.value(&KEY[..1]) else {
+            return appended(text, &new);
+        };
+        let header = engine.span().end;
+        let line = text[header..]
+            .find('\n')
+            .map_or(text.len(), |end| header + end + 1);
+        let (_, list) = new.split_once("[engine]\n").unwrap_or(("", &new));
+        spliced(text, line..line, list)
+    }
+
+    fn new_file(&self, base: &[String]) -> String {
+        let lines = |folders: &[String]| -> String {
+            let line = |folder: &String| format!("  {},\n", quoted(folder));
+            folders.iter().map(line).collect()
+        };
+        let template = [defaults(), vec![super::podman::USUAL.to_owned()]].concat();
+        let wanted = [base, std::slice::from_ref(&self.folder)].concat();
+        NEW.replace(&lines(&template), &lines(&wanted))
+    }
+
+    /// What is left of a file that somebody else changed too; `None` where it was ours and says nothing else.
+    fn removed(&self, file: &Found) -> Result<Option<String>, Failure> {
+        let text = file.text.as_deref().unwrap_or_default();
+        let toml = read(file)?;
+        let ours = [self.before_ours(), vec![self.folder.clone()]].concat();
+        if strings(file).as_ref() != Some(&ours) {
+            let list = toml.value(&KEY).and_then(|list| List::new(text, list));
+            return Ok(list.map(|list| list.without(&self.folder)));
+        }
+        let marks: Vec<&str> = NEW.lines().filter(|line| line.starts_with('#')).collect();
+        let left = toml.without(&KEY, &marks);
+        let is_nothing = left
+            .lines()
+            .map(str::trim)
+            .all(|line| line.is_empty() || line == "[engine]" || marks.contains(&line));
+        Ok((!is_nothing || file.backup()?.is_some()).then_some(left))
+    }
+
+    fn cant_be_added(&self, file: &Found) -> Failure {
+        let what = format!("{} can't be added to", file.path.display());
+        Failure::refused(
+            what,
+            "its [engine] or hooks_dir is written in a way that this program can't change",
+        )
+        .remedy(format!(
+            "add {} to hooks_dir by hand; nothing was changed",
+            self.folder
+        ))
+    }
+}
+
+fn usual_files() -> Vec<PathBuf> {
+    let folder = Path::new(DROP_IN).parent().unwrap_or(Path::new("/"));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension() == Some("conf".as_ref()));
+    paths.sort();
+    let first = [DISTRIBUTION, ADMINISTRATOR].map(PathBuf::from);
+    first.into_iter().chain(paths).collect()
+}
+
+fn read(file: &Found) -> Result<Toml<'_>, Failure> {
+    Toml::read(&file.path, file.text.as_deref().unwrap_or_default())
+}
+
+/// The file's list, where it has one.
+fn strings(file: &Found) -> Option<Vec<String>> {
+    let toml = read(file).ok()?;
+    let list = toml.strings(&KEY)?;
+    Some(list.into_iter().map(str::to_owned).collect())
+}
+
+/// Podman's own folders.
+fn defaults() -> Vec<String> {
+    ["/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d"]
+        .map(str::to_owned)
+        .to_vec()
+}
