@@ -145,3 +145,29 @@ fn podman_at_once() {
     assert!(files.is_empty(), "{files:?}");
     podman.run(&asks, "[ ! -e /dev/nvidiactl ]").ok();
 }
+
+/// The second hook is for containers that did not ask; those that did have their device as before.
+#[test]
+fn podman_with_the_guard() {
+    let runtime = Runtime::Runc;
+    let view: View = *runtime.views().first().expect("a view");
+    let machine = machine(runtime);
+    machine.configure("guard", "\"refuse\"");
+    let podman = Podman::new(runtime, view, &[]);
+    let configuration = Configuration::new("podman", podman.config_file());
+    let hooks = Scratch::new("hooks");
+    let text = |path: &Path| path.to_str().expect("a path of ours").to_owned();
+    let (folder, config) = (text(hooks.path()), text(&machine.config()));
+    let options = ["--hooks-dir", folder.as_str(), "--config", config.as_str()];
+    configuration.setup(&[&options[..], &["--guard"]].concat());
+    let asks = ["--annotation=mig.profile=2g.20gb", "--cap-add=MKNOD"];
+    let script = machine.probe(&own(&machine)).script();
+    assert_served(&machine, &podman.run(&asks, &script).ok().stdout, "podman");
+    podman.run(&[], "true").ok();
+    let gpu = machine.major("nvidia").expect("a major");
+    let rule = format!("--device-cgroup-rule=c {gpu}:0 rw");
+    let refused = podman.run(&[&rule], "true").failed();
+    assert!(refused.stderr.contains("did not ask"), "{refused}");
+    configuration.undo(&options);
+    podman.run(&[&rule], "true").ok();
+}

@@ -201,6 +201,19 @@ fn edits_since_outlive_the_undo() {
     assert!(!left.contains("mig"), "{left}");
 }
 
+/// What somebody took out of the file since isn't put in again.
+#[test]
+fn the_backup_is_not_put_back_over_an_edit() {
+    let place = place().with(DEBIAN);
+    place.setup(&[]).ok();
+    let text = place.text().unwrap();
+    let (_, entry) = text.split_once("\n\n# oci-mig-hook").unwrap();
+    fs::write(place.file(), format!("version = 2\n\n# oci-mig-hook{entry}")).unwrap();
+    place.setup(&["--undo"]).ok();
+    assert_eq!(place.text().unwrap(), "version = 2\n");
+    assert_eq!(fs::read_to_string(place.backup()).unwrap(), DEBIAN);
+}
+
 #[test]
 fn an_entry_written_by_hand_is_ours_when_it_calls_the_wrapper() {
     let by_hand = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes]\nmig = { runtime_type = \"io.containerd.runc.v2\", pod_annotations = [\"mig.*\", \"mig.*/*\"], options = { BinaryName = \"/opt/oci-mig-runtime\" } } # mine\n";
@@ -254,6 +267,10 @@ fn what_is_not_ours_stays() {
 
 #[test]
 fn what_cant_be_added_to_is_told() {
+    assert_eq!(
+        place().with(DOCKER).json(&["--undo"])["changed"],
+        serde_json::json!(false)
+    );
     place().with(DOCKER).refused(
         &[],
         1,

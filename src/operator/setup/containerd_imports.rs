@@ -51,7 +51,7 @@ fn has_cri(file: &Path) -> bool {
     };
     let toml = Toml::read(file, &text);
     toml.is_ok_and(|toml| {
-        super::containerd::CRI
+        super::containerd_file::CRI
             .iter()
             .any(|cri| toml.table(&["plugins", cri]).is_some())
     })

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod containerd;
+mod containerd_file;
 mod containerd_imports;
 mod crio;
 mod crio_others;

@@ -9,6 +9,7 @@ use super::plan::Plan;
 use super::podman_hook::Hook;
 use super::podman_list::HooksDir;
 use super::{Setup, program};
+use crate::config::{Config, Guard};
 use crate::failure::Failure;
 
 /// A folder of our own: CRI-O and NRI's hook-injector don't start where one that they read has a precreate hook.
@@ -41,10 +42,10 @@ fn put_in(order: &Setup, folder: &str, list: &HooksDir, guard: bool) -> Result<P
     };
     let program = program::itself()?;
     let config = order.config.as_deref().map(program::absolute_text).transpose()?;
-    if guard {
-        plan.notes.push(
-            "what the guard does is 'guard' in oci-mig-hook's configuration; it is off by default".to_owned(),
-        );
+    if guard && Config::load(order.config.as_deref())?.guard == Guard::Off {
+        let note =
+            "the guard does nothing yet: set guard = \"warn\", \"refuse\" or \"strip\" in the configuration";
+        plan.notes.push(note.to_owned());
     }
     let guard = guard.then_some(Hook::Guard);
     for hook in [Some(Hook::Request), guard].into_iter().flatten() {
