@@ -11,8 +11,7 @@ use std::path::Path;
 
 use crate::support::cgroups::View;
 use crate::support::containerd::{Containerd, Namespace};
-use crate::support::interposed::PROGRAM;
-use crate::support::machine::Machine;
+use crate::support::machine::{INTERPOSED, Machine};
 use crate::support::probe::Seen;
 use crate::support::runtime::{Runtime, everywhere};
 
@@ -75,7 +74,7 @@ fn with_each_runtime(profiles: &[&str], story: impl Fn(&Place)) {
         story(&Place {
             machine: &machine,
             containerd: &containerd,
-            one: containerd.namespace("one", Path::new(PROGRAM)),
+            one: containerd.namespace("one", Path::new(INTERPOSED)),
             who: format!("containerd {runtime} {view}"),
         });
     }
@@ -86,7 +85,7 @@ fn own_device() {
     for (runtime, view) in everywhere() {
         let machine = Machine::named("one-gpu");
         let containerd = machine.containerd(runtime, view).start();
-        let one = containerd.namespace("one", Path::new(PROGRAM));
+        let one = containerd.namespace("one", Path::new(INTERPOSED));
         let devices = machine.devices().expect("devices");
         let own = devices
             .iter()

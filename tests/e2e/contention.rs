@@ -25,7 +25,7 @@ const VIOLATION: i32 = 99;
 
 /// What the judge saw.
 #[derive(Debug, Default)]
-struct Verdict {
+pub struct Verdict {
     grants: AtomicUsize,
     refusals: AtomicUsize,
     violations: AtomicUsize,
@@ -43,6 +43,20 @@ impl fmt::Display for Verdict {
             f,
             "{grants} grants, {refusals} refusals, {violations} violations, {failures} failures"
         )
+    }
+}
+
+impl Verdict {
+    /// Everyone was served, never two with one device, and not without a fight.
+    #[track_caller]
+    pub fn assert_fair(&self, containers: usize) {
+        let [grants, refusals, violations, failures] =
+            [&self.grants, &self.refusals, &self.violations, &self.failures]
+                .map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(violations, 0, "a device was two containers' at once: {self:?}");
+        assert_eq!(grants, containers, "{self:?}");
+        assert_eq!(failures, 0, "{self:?}");
+        assert!(refusals > 0, "never more containers than devices? {self:?}");
     }
 }
 
@@ -86,7 +100,7 @@ fn all(machine: &Machine, containers: usize, engine: impl Fn(usize) -> Engine + 
 }
 
 /// Retries until it ran, as a user would.
-fn until_it_ran(verdict: &Verdict, deadline: Instant, attempt: impl Fn() -> Outcome) {
+pub fn until_it_ran(verdict: &Verdict, deadline: Instant, attempt: impl Fn() -> Outcome) {
     loop {
         let outcome = attempt();
         let count = match outcome.code() {
@@ -145,17 +159,7 @@ fn no_device_is_given_twice(containers: usize) {
         "{containers} containers, {PROCESSES} processes, {DEVICES} devices, {} s: {verdict}",
         started.elapsed().as_secs()
     ));
-    assert_eq!(
-        verdict.violations.load(Ordering::Relaxed),
-        0,
-        "a device was two containers' at once: {verdict:?}"
-    );
-    assert_eq!(verdict.grants.load(Ordering::Relaxed), CONTAINERS, "{verdict:?}");
-    assert_eq!(verdict.failures.load(Ordering::Relaxed), 0, "{verdict:?}");
-    assert!(
-        verdict.refusals.load(Ordering::Relaxed) > 0,
-        "never more containers than devices? {verdict:?}"
-    );
+    verdict.assert_fair(containers);
     machine.assert_free("after all");
 }
 

@@ -8,9 +8,12 @@ mod support;
 
 mod baseline;
 mod baseline_engines;
+mod both_doors;
 mod containerd;
 mod contention;
+mod cri;
 mod docker;
+mod engines_contention;
 mod guard;
 mod interposed;
 mod lifecycle;
@@ -21,3 +24,4 @@ mod passthrough;
 mod pods;
 mod reasons;
 mod refusals;
+mod youki;

@@ -1,11 +1,14 @@
 //! Podman, with a store, a state and a configuration of the test's own.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::Value;
 
 use super::bundle::FIRST_ID;
 use super::cgroups::View;
+use super::machine::{CONFIG_VARIABLE, INTERPOSED, Machine};
 use super::process::{Outcome, Running, quietly, run, start, until};
 use super::rootfs;
 use super::runtime::{Runtime, program};
@@ -19,6 +22,8 @@ pub const IMAGE: &str = "localhost/busybox";
 pub struct Podman {
     pub runtime: Runtime,
     pub view: View,
+    /// The runtime's program, or what is called in its stead.
+    program: PathBuf,
     folder: Scratch,
 }
 
@@ -28,6 +33,7 @@ impl Podman {
         let podman = Self {
             runtime,
             view,
+            program: runtime.program(),
             folder: Scratch::new("podman"),
         };
         podman.configure(hooks);
@@ -40,6 +46,19 @@ impl Podman {
         podman
     }
 
+    /// The same with oci-mig-runtime before its runtime. Podman calls its runtime with next to no environment, itself
+    /// and through conmon, so a script names the configuration.
+    pub fn interposed(mut self, machine: &Machine) -> Self {
+        machine.stand_before(&self.runtime.program());
+        let config = machine.config();
+        let script = format!(
+            "#!/bin/sh\n{CONFIG_VARIABLE}={} exec {INTERPOSED} \"$@\"\n",
+            config.display()
+        );
+        self.program = self.folder.program("oci-mig-runtime", &script);
+        self
+    }
+
     /// A `podman` command that is this Podman's, beginning with `subcommand`.
     pub fn command(&self, subcommand: &str) -> Command {
         let mut command = self.podman();
@@ -47,10 +66,7 @@ impl Podman {
             command.arg(option).arg(self.folder.join(name));
         }
         command.args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs"]);
-        command
-            .arg("--runtime")
-            .arg(self.runtime.program())
-            .arg(subcommand);
+        command.arg("--runtime").arg(&self.program).arg(subcommand);
         command
     }
 
@@ -90,6 +106,17 @@ impl Podman {
         .stdout
         .trim()
         .to_owned()
+    }
+
+    /// A container's config.json, as its runtime got it.
+    #[track_caller]
+    pub fn config(&self, id: &str) -> Value {
+        let path = self
+            .call(&["inspect", "--format={{.OCIConfigPath}}", id])
+            .ok()
+            .stdout;
+        let text = fs::read_to_string(path.trim()).expect("config.json");
+        serde_json::from_str(&text).expect("JSON")
     }
 
     /// The process of the low-level runtime that creates a container of this Podman now.

@@ -18,6 +18,8 @@ use super::scratch::Scratch;
 pub enum Runtime {
     Runc,
     Crun,
+    /// Only in the tests of its own: it takes minutes to build.
+    Youki,
 }
 
 impl fmt::Display for Runtime {
@@ -31,12 +33,16 @@ impl Runtime {
         match self {
             Self::Runc => "runc",
             Self::Crun => "crun",
+            Self::Youki => "youki",
         }
     }
 
     /// Where it is installed; the test fails, naming the remedy, where it is not.
     pub fn program(self) -> PathBuf {
-        program(self.name())
+        match self {
+            Self::Youki => youki(),
+            _ => program(self.name()),
+        }
     }
 
     /// The views in which this runtime works on this machine: crun up to 1.8 refuses a hybrid one.
@@ -45,6 +51,16 @@ impl Runtime {
         let refused = |view: &View| self == Self::Crun && *view == View::Host && View::host_is_hybrid();
         views.filter(|view| !refused(view) && view.is_offered()).collect()
     }
+}
+
+/// Where tests/setup.d/youki puts it.
+fn youki() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/youki/bin/youki");
+    assert!(
+        built.exists(),
+        "no youki: run tests/setup.d/youki, or tests/run --long"
+    );
+    built
 }
 
 /// Every runtime in every view that it works in.

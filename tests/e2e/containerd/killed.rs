@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::support::containerd::Namespace;
-use crate::support::interposed::PROGRAM;
+use crate::support::machine::INTERPOSED;
 use crate::support::process::{DEADLINE, holds_within, is_alive, kill, start, until};
 
 use super::{ASK, with_each_runtime};
@@ -80,7 +80,7 @@ fn reserving(id: &str) -> Option<i32> {
     let is_it = |pid: &i32| {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words: Vec<_> = line.split('\0').collect();
-        words[0] == PROGRAM && words.contains(&"create") && words.contains(&id)
+        words[0] == INTERPOSED && words.contains(&"create") && words.contains(&id)
     };
     let pids = fs::read_dir("/proc").expect("/proc").flatten();
     let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

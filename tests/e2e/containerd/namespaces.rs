@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use crate::support::containerd::Namespace;
-use crate::support::interposed::PROGRAM;
+use crate::support::machine::INTERPOSED;
 
 use super::{ASK, with_each_runtime};
 
 #[test]
 fn the_same_id_in_two_namespaces() {
     with_each_runtime(&["1g.10gb", "1g.10gb"], |place| {
-        let two = place.containerd.namespace("two", Path::new(PROGRAM));
+        let two = place.containerd.namespace("two", Path::new(INTERPOSED));
         let id = Namespace::fresh_id();
         place.one.sleeper(&id, &[ASK]);
         let first = place.machine.taken();

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use crate::support::cgroups::View;
 use crate::support::docker::Docker;
-use crate::support::interposed::PROGRAM;
-use crate::support::machine::Machine;
+use crate::support::machine::{INTERPOSED, Machine};
 use crate::support::process::{is_alive, kill, until};
 use crate::support::runtime::Runtime;
 
@@ -43,7 +42,7 @@ fn dockerd() {
 
 fn with_live_restore(machine: &Machine, runtime: Runtime, view: View) -> Docker {
     machine.configure("requests.environment", "true");
-    Docker::start_with_live_restore(machine.containerd(runtime, view), Path::new(PROGRAM))
+    Docker::start_with_live_restore(machine.containerd(runtime, view), Path::new(INTERPOSED))
 }
 
 #[test]
