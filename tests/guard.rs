@@ -26,7 +26,7 @@ fn around(majors: &[u32]) -> Surroundings<'_> {
         majors,
         dev: Path::new("/run/driver/dev"),
         device_at: &device_at,
-        nodes_can_be_made: true,
+        is_initial_user_namespace: true,
     }
 }
 
@@ -198,6 +198,11 @@ fn every_door_is_found_and_closed() {
             Kind::Named,
             "the annotation cdi.k8s.io/gpu=nvidia.com/gpu=0",
         ),
+        (
+            json!({"/process": {"env": ["PATH=/bin", "NVIDIA_IMEX_CHANNELS=0,1"]}}),
+            Kind::Named,
+            "the variable NVIDIA_IMEX_CHANNELS=0,1",
+        ),
     ] {
         let mut spec = container(members);
         let found = doors(&spec);
@@ -221,6 +226,8 @@ fn every_door_is_found_and_closed() {
                 assert_eq!(hooks, json!([]));
             }
         }
+        let env = spec["process"]["env"].as_array_mut().unwrap();
+        env.retain(|entry| entry != "NVIDIA_IMEX_CHANNELS=void");
         assert_eq!(spec, container(json!({})));
     }
 }
@@ -272,7 +279,7 @@ fn without_rules_nodes_that_it_can_reach_are_doors() {
     );
     // In a user namespace nodes can be made and not opened: its own, or the one that we are in.
     let rootless = Surroundings {
-        nodes_can_be_made: false,
+        is_initial_user_namespace: false,
         ..around(&MAJORS)
     };
     assert_eq!(guard::doors(Spec(&maker), &rootless, &[]), []);
@@ -281,7 +288,12 @@ fn without_rules_nodes_that_it_can_reach_are_doors() {
         mounted["linux"]["namespaces"] = json!([{"type": "user"}]);
         let found = doors(&mounted);
         assert_eq!((found.len(), found[0].kind), (1, Kind::Mount), "{found:?}");
-        assert_eq!(found[0].close, None, "{found:?}");
+        // In a user namespace of ours no rule would hold.
+        let found = guard::doors(Spec(&mounted), &rootless, &[]);
+        assert_eq!((found.len(), &found[0].close), (1, &None), "{found:?}");
+        let found = doors(&mounted);
+        spec::change(&mut mounted, found[0].close.as_ref().unwrap()).unwrap();
+        assert_eq!(doors(&mounted), [], "{mounted}");
     }
 }
 

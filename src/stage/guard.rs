@@ -113,7 +113,7 @@ fn surroundings<'a>(
         majors,
         dev: &config.driver.dev,
         device_at,
-        nodes_can_be_made: in_initial_user_namespace(),
+        is_initial_user_namespace: in_initial_user_namespace(),
     }
 }
 
@@ -129,14 +129,14 @@ fn device_at(bundle: Option<&Path>) -> impl Fn(&Path) -> Option<(u32, u32)> {
 fn closed(doors: Vec<Door>) -> Result<Vec<Change>, Failure> {
     let mut changes = Vec::new();
     for door in doors {
-        let Some(close) = door.close else {
-            return Err(reaches(&[Door { close: None, ..door }]).remedy(
+        let close = door.close.as_ref().ok_or_else(|| {
+            reaches(std::slice::from_ref(&door)).remedy(
                 "it can't be stripped of that alone: start it without, or ask for a device with mig.profile",
-            ));
-        };
+            )
+        })?;
         for change in close {
-            if !changes.contains(&change) {
-                changes.push(change);
+            if !changes.contains(change) {
+                changes.push(change.clone());
             }
         }
     }

@@ -40,7 +40,7 @@ fn asking(script: &str) -> Bundle {
     Bundle::new().annotation("mig.profile", "1g.10gb").script(script)
 }
 
-/// Its standard output, run to its end. Step by step, as engines do: `youki run` now and then hangs.
+/// Its standard output, run to its end. Step by step, as engines do: `youki run` can hang.
 #[track_caller]
 fn run(engine: &Engine, bundle: &Bundle) -> String {
     let mut container = engine.container(bundle);

@@ -38,8 +38,8 @@ pub struct Surroundings<'a> {
     pub dev: &'a Path,
     /// The number of the character device that a path of the host leads to.
     pub device_at: &'a dyn Fn(&Path) -> Option<(u32, u32)>,
-    /// Whether a container that we make could make device nodes: not where we are in a user namespace ourselves.
-    pub nodes_can_be_made: bool,
+    /// Whether this is the machine's own user namespace: in any other, no node can be made, and no device rule holds.
+    pub is_initial_user_namespace: bool,
 }
 
 /// One way to a device.
@@ -60,7 +60,7 @@ pub enum Kind {
     Device,
     /// A bind mount of a node.
     Mount,
-    /// A mount, or an annotation, that names devices to NVIDIA's container stack.
+    /// A mount, an annotation or a variable that names devices to NVIDIA's container stack.
     Named,
     /// NVIDIA's hook.
     Hook,
@@ -86,6 +86,7 @@ pub fn doors(spec: Spec<'_>, around: &Surroundings<'_>, own: &[(u32, u32)]) -> V
     doors.extend(mounts::doors(spec, around, own));
     doors.extend(hooks(spec));
     doors.extend(annotations(spec));
+    doors.extend(imex_channels(spec));
     doors
 }
 
@@ -95,20 +96,28 @@ pub fn doors(spec: Spec<'_>, around: &Surroundings<'_>, own: &[(u32, u32)]) -> V
 /// stay. Where the variable is absent, an image that has CUDA_VERSION and no NVIDIA_REQUIRE_CUDA counts as an old one,
 /// and gets everything.
 pub fn voided(spec: Spec<'_>) -> Option<Change> {
-    let value = |name: &str| {
-        let values = spec.environment().filter_map(|entry| entry.split_once('='));
-        let mut values = values.filter_map(move |(found, value)| (found == name).then_some(value));
-        (values.next(), values.next())
+    let is_set = |name| values(spec, name).next().is_some();
+    let heeded = match is_set(VISIBLE_DEVICES) {
+        true => values(spec, VISIBLE_DEVICES).any(is_heeded),
+        false => is_set("CUDA_VERSION") && !is_set("NVIDIA_REQUIRE_CUDA"),
     };
-    let heeded = match value(VISIBLE_DEVICES) {
-        (Some("" | "void" | "none"), None) => false,
-        (Some(_), _) => true,
-        (None, _) => value("CUDA_VERSION").0.is_some() && value("NVIDIA_REQUIRE_CUDA").0.is_none(),
-    };
-    heeded.then(|| Change::SetVariable {
-        name: VISIBLE_DEVICES.to_owned(),
+    heeded.then(|| void(VISIBLE_DEVICES))
+}
+
+fn values<'json>(spec: Spec<'json>, name: &str) -> impl Iterator<Item = &'json str> {
+    let pairs = spec.environment().filter_map(|entry| entry.split_once('='));
+    pairs.filter_map(move |(found, value)| (found == name).then_some(value))
+}
+
+fn is_heeded(value: &str) -> bool {
+    !matches!(value, "" | "void" | "none")
+}
+
+fn void(name: &str) -> Change {
+    Change::SetVariable {
+        name: name.to_owned(),
         value: "void".to_owned(),
-    })
+    }
 }
 
 fn devices(spec: Spec<'_>, around: &Surroundings<'_>) -> Vec<Door> {
@@ -130,19 +139,18 @@ fn is_unlimited(spec: Spec<'_>, around: &Surroundings<'_>) -> bool {
     around.majors.iter().any(|major| oci::is_unlimited(spec, *major))
 }
 
+/// Rules that deny all of NVIDIA's devices.
+fn denied(around: &Surroundings<'_>) -> Vec<Change> {
+    let majors = around.majors.iter();
+    majors.map(|major| Change::Deny { major: *major }).collect()
+}
+
 fn rules(spec: Spec<'_>, around: &Surroundings<'_>) -> Vec<Door> {
-    let denied = || {
-        around
-            .majors
-            .iter()
-            .map(|major| Change::Deny { major: *major })
-            .collect()
-    };
-    if around.nodes_can_be_made && oci::makes_nodes(spec) && is_unlimited(spec, around) {
+    if around.is_initial_user_namespace && oci::makes_nodes(spec) && is_unlimited(spec, around) {
         return vec![Door {
             kind: Kind::Device,
             what: "no device rule, and CAP_MKNOD".to_owned(),
-            close: Some(denied()),
+            close: Some(denied(around)),
         }];
     }
     let mut doors: Vec<Door> = Vec::new();
@@ -156,7 +164,7 @@ fn rules(spec: Spec<'_>, around: &Surroundings<'_>) -> Vec<Door> {
             what: format!("the device rule {rule}"),
             close: match breadth {
                 Breadth::Driver => Some(vec![remove("/linux/resources/devices", rule)]),
-                Breadth::Everything => Some(denied()),
+                Breadth::Everything => Some(denied(around)),
                 // cgroup v1 knows no hole in such a rule.
                 Breadth::Characters => None,
             },
@@ -204,6 +212,18 @@ fn annotations(spec: Spec<'_>) -> impl Iterator<Item = Door> {
             }]),
         })
     })
+}
+
+/// IMEX channels, by NVIDIA's hook. No image ships that variable: somebody asked.
+fn imex_channels(spec: Spec<'_>) -> Option<Door> {
+    const CHANNELS: &str = "NVIDIA_IMEX_CHANNELS";
+    values(spec, CHANNELS)
+        .find(|value| is_heeded(value))
+        .map(|value| Door {
+            kind: Kind::Named,
+            what: format!("the variable {CHANNELS}={value}"),
+            close: Some(vec![void(CHANNELS)]),
+        })
 }
 
 fn text<'json>(of: &'json Value, key: &str) -> Option<&'json str> {

@@ -47,12 +47,14 @@ fn bind_mount(spec: Spec<'_>, mount: &Value, around: &Surroundings<'_>, own: &[(
             Some(vec![remove("/mounts", mount)]),
         ));
     }
-    // The nodes in a folder are of use where no rule keeps it from opening them.
+    // The nodes in a folder are of use where no rule keeps it from opening them. Root's rules hold.
     let holds_nodes = [Path::new("/dev"), around.dev]
         .iter()
         .any(|dev| dev.starts_with(lexical(&source)));
-    (holds_nodes && super::is_unlimited(spec, around))
-        .then(|| door(format!("a mount of {} without device rules", shown()), None))
+    (holds_nodes && super::is_unlimited(spec, around)).then(|| {
+        let close = around.is_initial_user_namespace.then(|| super::denied(around));
+        door(format!("a mount of {} without device rules", shown()), close)
+    })
 }
 
 fn volume_mount(mount: &Value) -> Option<Door> {

@@ -62,6 +62,7 @@ fn what_names_other_devices_where_there_is_a_guard() {
     let named = || {
         [
             Bundle::new().annotation("cdi.k8s.io/x", "nvidia.com/gpu=0"),
+            Bundle::new().env("NVIDIA_IMEX_CHANNELS", "0"),
             Bundle::new().bind("/dev/null".as_ref(), "/var/run/nvidia-container-devices/all"),
         ]
     };

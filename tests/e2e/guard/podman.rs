@@ -9,7 +9,7 @@ use super::{ASK, REACHES, guarded, nvidias_hook, opens, probe, with_each_runtime
 use crate::support::cgroups::View;
 use crate::support::machine::{Machine, PROGRAM};
 use crate::support::podman::Podman;
-use crate::support::probe::Seen;
+use crate::support::probe::{Answer, Probe, Seen};
 use crate::support::runtime::Runtime;
 use crate::support::scratch::Scratch;
 
@@ -127,6 +127,24 @@ fn one_that_asks_is_served() {
         assert_eq!(seen.visible_devices(), Some(own.uuid.as_str()));
         place.machine.assert_free("afterwards");
     }
+}
+
+/// The same by a folder of nodes: rules are put in their way, and all else in there stays.
+#[test]
+fn a_folder_of_nodes_in_a_user_namespace() {
+    with_each_runtime(|runtime, view| {
+        let place = Place::new("strip", runtime, view);
+        let [uids, gids] = Podman::user_namespace();
+        let volume = format!("--volume={}:/devs:dev", place.machine.dev().display());
+        let probe = Probe::new().reads("/devs/nvidia0").reads("/dev/null").script();
+        let seen = Seen::read(&place.podman.run(&[&uids, &gids, &volume], &probe).ok().stdout);
+        let answers = (seen.reads("/devs/nvidia0"), seen.reads("/dev/null"));
+        assert_eq!(
+            answers,
+            (Answer::NotPermitted, Answer::Done),
+            "{runtime} {view}: {seen:?}"
+        );
+    });
 }
 
 /// With a user namespace Podman writes no device rules: a mount is all that it takes.
