@@ -46,6 +46,8 @@ pub enum Verb {
     Restore(Bundled),
     /// `delete`: nothing shall be left of these.
     Delete(Deleted),
+    /// A container is made, and which one depends on the runtime that reads this: why.
+    Unclear(&'static str),
     /// Everything else, and whatever the runtime itself will reject.
     Other,
 }
@@ -84,6 +86,7 @@ const GLOBAL: &[Known] = &[
     Known::flag("systemd-log", None),
     Known::flag("help", Some('h')),
     Known::flag("version", Some('v')),
+    Known::flag("usage", None),
 ];
 
 /// Those of `create`, `run` and `restore`. (`-f` is crun's, `-c` and `-p` are youki's.)
@@ -101,6 +104,20 @@ const MAKING: &[Known] = &[
     Known::value("lsm-profile", None),
     Known::value("lsm-mount-context", None),
     Known::flag("detach", Some('d')),
+    Known::flag("keep", None),
+    Known::flag("no-pivot", None),
+    Known::flag("no-subreaper", None),
+    Known::flag("no-new-keyring", None),
+    Known::flag("tcp-established", None),
+    Known::flag("tcp-close", None),
+    Known::flag("ext-unix-sk", None),
+    Known::flag("shell-job", None),
+    Known::flag("file-locks", None),
+    Known::flag("network-lock", None),
+    Known::flag("auto-dedup", None),
+    Known::flag("lazy-pages", None),
+    Known::flag("help", Some('h')),
+    Known::flag("usage", None),
 ];
 
 const DELETE: &[Known] = &[Known::flag("force", Some('f')), Known::flag("regex", Some('r'))];
@@ -138,8 +155,8 @@ impl RuntimeCall {
         let (global, subcommand) = words.until(GLOBAL, SUBCOMMANDS);
         let value = |name| global.value(name).map(PathBuf::from);
         let verb = match subcommand.and_then(OsStr::to_str) {
-            Some("create" | "run") => bundled(words).map_or(Verb::Other, Verb::Create),
-            Some("restore") => bundled(words).map_or(Verb::Other, Verb::Restore),
+            Some("create" | "run") => making(words, Verb::Create),
+            Some("restore") => making(words, Verb::Restore),
             Some("delete") => deleted(words).map_or(Verb::Other, Verb::Delete),
             _ => Verb::Other,
         };
@@ -167,16 +184,30 @@ fn log(written: &Path, format: Option<&OsStr>) -> Option<Log> {
     })
 }
 
-fn bundled(words: Words<'_>) -> Option<Bundled> {
+fn making(words: Words<'_>, verb: impl FnOnce(Bundled) -> Verb) -> Verb {
     let (options, operands) = words.rest(MAKING);
     // Exactly one is right. Where an option that we don't know took a value, the id is still the last.
-    let id = operands.last()?.to_str()?.to_owned();
-    let bundle = PathBuf::from(options.value("bundle").unwrap_or(OsStr::new(".")));
-    let config = match options.value("config") {
+    let Some(id) = operands.last() else {
+        return Verb::Other;
+    };
+    let Some(id) = id.to_str() else {
+        return Verb::Unclear("a container's id is text");
+    };
+    let (bundle, config) = (options.value("bundle"), options.value("config"));
+    let is_odd = |value: &OsStr| value.as_bytes().starts_with(b"=");
+    if bundle.is_some_and(is_odd) || config.is_some_and(is_odd) {
+        return Verb::Unclear("'-b=x' is the folder x to runc and '=x' to crun");
+    }
+    let bundle = PathBuf::from(bundle.unwrap_or(OsStr::new(".")));
+    let config = match config {
         Some(written) if written != "config.json" => PathBuf::from(written),
         _ => bundle.join("config.json"),
     };
-    Some(Bundled { id, bundle, config })
+    verb(Bundled {
+        id: id.to_owned(),
+        bundle,
+        config,
+    })
 }
 
 fn deleted(words: Words<'_>) -> Option<Deleted> {
@@ -235,10 +266,14 @@ mod tests {
         for line in [
             "-r /r -l /l -s create -b /b -c /s -p /p c",
             "-root /r -log /l create -bundle /b c",
-            "-root=/r -log=/l create -b=/b c",
+            "-root=/r -log=/l create -bundle=/b c",
             "-r/r -l/l create -b/b c",
             "--root /r --log file:/l create --bundle /b -- c",
             "--root /x --root /r --log /l create --bundle /x --bundle /b c",
+            "--root /r --log /l -- create --bundle /b c",
+            "--roo /r --log=/l run --bund /b c",
+            "--ro=/r --log=/l run --bu=/b c",
+            "-sr /r -l/l run -db /b c",
         ] {
             let call = parse(line);
             assert_eq!(call.root.as_deref(), Some(Path::new("/r")), "{line}");
@@ -274,12 +309,20 @@ mod tests {
     }
 
     #[test]
+    fn what_each_runtime_reads_differently_is_not_guessed() {
+        for line in ["create -b=/b c", "run -b=/b c", "restore -b=/b c", "run -f=/x c"] {
+            assert!(matches!(parse(line).verb, Verb::Unclear(_)), "{line}");
+        }
+    }
+
+    #[test]
     fn delete_is_about_one_container_or_those_that_match() {
         let one = Verb::Delete(Deleted::Container("c".to_owned()));
         assert_eq!(parse("--root /r delete --force c").verb, one);
         assert_eq!(parse("delete c -f").verb, one);
         assert_eq!(parse("delete --regex c.*").verb, Verb::Delete(Deleted::Matching));
         assert_eq!(parse("delete -r -f c.*").verb, Verb::Delete(Deleted::Matching));
+        assert_eq!(parse("delete -fr c.*").verb, Verb::Delete(Deleted::Matching));
         assert_eq!(parse("delete --regex=false c").verb, one);
     }
 
@@ -301,7 +344,6 @@ mod tests {
             "run --bundle /b",
             "delete",
             "nonsense create c",
-            "-- create c",
             "exec c delete x",
         ] {
             assert_eq!(parse(line).verb, Verb::Other, "{line}");

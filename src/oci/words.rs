@@ -1,5 +1,5 @@
 //! A command line's words sorted into options and operands, where not every option is known: `--name VALUE`,
-//! `--name=VALUE`, Go's `-name VALUE`, `-n VALUE` and `-nVALUE`.
+//! `--name=VALUE`, Go's `-name VALUE`, getopt_long's `--nam VALUE`, and `-n VALUE`, `-nVALUE`, `-xn VALUE`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -58,11 +58,15 @@ enum Word<'a> {
     Operand(&'a OsStr),
     /// Everything behind it is an operand.
     End,
-    Option {
-        known: Option<&'static Known>,
-        /// The value that is in the same word.
-        value: Option<&'a OsStr>,
-    },
+    /// Several where letters are joined: only the last can take a value.
+    Options(Vec<Written<'a>>),
+}
+
+/// An option as it was written.
+struct Written<'a> {
+    known: Option<&'static Known>,
+    /// The value that is in the same word.
+    value: Option<&'a OsStr>,
 }
 
 impl<'a> Words<'a> {
@@ -82,10 +86,13 @@ impl<'a> Words<'a> {
                     return (given, Some(word));
                 }
                 Word::Operand(_) if may_be_value => may_be_value = false,
-                Word::Operand(_) | Word::End => return (given, None),
-                Word::Option { known, value } => {
-                    may_be_value = known.is_none() && value.is_none();
-                    self.take(known, value, &mut given);
+                Word::Operand(_) => return (given, None),
+                // What follows is the subcommand all the same.
+                Word::End => may_be_value = false,
+                Word::Options(options) => {
+                    let is_open = |option: &Written| option.known.is_none() && option.value.is_none();
+                    may_be_value = options.iter().any(is_open);
+                    self.take(options, &mut given);
                 }
             }
         }
@@ -100,20 +107,22 @@ impl<'a> Words<'a> {
             match read(word, known) {
                 Word::Operand(word) => operands.push(word),
                 Word::End => operands.extend(self.0.by_ref().map(OsString::as_os_str)),
-                Word::Option { known, value } => self.take(known, value, &mut given),
+                Word::Options(options) => self.take(options, &mut given),
             }
         }
         (given, operands)
     }
 
-    fn take(&mut self, known: Option<&'static Known>, value: Option<&'a OsStr>, given: &mut Given<'a>) {
-        let Some(known) = known else { return };
-        let value = match value {
-            None if known.takes_value => self.0.next().map(OsString::as_os_str),
-            None => Some(OsStr::new("true")),
-            value => value,
-        };
-        given.0.extend(value.map(|value| (known.name, value)));
+    fn take(&mut self, options: Vec<Written<'a>>, given: &mut Given<'a>) {
+        for Written { known, value } in options {
+            let Some(known) = known else { continue };
+            let value = match value {
+                None if known.takes_value => self.0.next().map(OsString::as_os_str),
+                None => Some(OsStr::new("true")),
+                value => value,
+            };
+            given.0.extend(value.map(|value| (known.name, value)));
+        }
     }
 }
 
@@ -129,27 +138,43 @@ fn read<'a>(word: &'a OsStr, known: &'static [Known]) -> Word<'a> {
         Some(at) => (&bare[..at], Some(OsStr::from_bytes(&bare[at + 1..]))),
         None => (bare, None),
     };
-    let by_name = known.iter().find(|option| option.name.as_bytes() == name);
-    if double || by_name.is_some() {
-        return Word::Option {
-            known: by_name,
-            value,
-        };
+    match by_name(name, known, double) {
+        None if !double => Word::Options(letters(bare, known)),
+        known => Word::Options(vec![Written { known, value }]),
     }
-    letter(bare, known)
 }
 
-/// `-b`, `-bVALUE`; `-b=VALUE` is Go's.
-fn letter<'a>(bare: &'a [u8], known: &'static [Known]) -> Word<'a> {
-    let by_letter = |option: &&Known| option.letter.is_some_and(|letter| bare[0] == letter as u8);
-    let known = known.iter().find(by_letter);
-    let attached = match &bare[1..] {
-        [] => None,
-        [b'=', value @ ..] | value => Some(OsStr::from_bytes(value)),
+/// getopt_long, crun's, takes the beginning of a name for it, where it can mean only one: others reject that. `--roo` is
+/// `--root` to it, and not `--rootless`.
+fn by_name(name: &[u8], known: &'static [Known], may_be_begun: bool) -> Option<&'static Known> {
+    let exact = known.iter().find(|option| option.name.as_bytes() == name);
+    let begun = || -> Option<&'static Known> {
+        let mut begun = known
+            .iter()
+            .filter(|option| option.name.as_bytes().starts_with(name));
+        let shortest = begun.clone().min_by_key(|option| option.name.len())?;
+        begun
+            .all(|option| option.name.starts_with(shortest.name))
+            .then_some(shortest)
     };
-    let takes_value = known.is_none_or(|option| option.takes_value);
-    Word::Option {
-        known,
-        value: attached.filter(|_| takes_value),
+    exact.or_else(|| begun().filter(|_| may_be_begun))
+}
+
+/// `-b`, `-bVALUE`, `-db VALUE`: letters without a value may stand before the one that takes it.
+fn letters<'a>(bare: &'a [u8], known: &'static [Known]) -> Vec<Written<'a>> {
+    let mut options = Vec::new();
+    for (at, letter) in bare.iter().enumerate() {
+        let is_it = |option: &&Known| option.letter.is_some_and(|known| known as u8 == *letter);
+        let known = known.iter().find(is_it);
+        let rest = Some(&bare[at + 1..]).filter(|rest| !rest.is_empty());
+        let is_flag = known.is_some_and(|option| !option.takes_value);
+        options.push(Written {
+            known,
+            value: rest.filter(|_| !is_flag).map(OsStr::from_bytes),
+        });
+        if !is_flag {
+            break;
+        }
     }
+    options
 }

@@ -49,6 +49,8 @@ pub fn run(call: &RuntimeCall, args: &[OsString], warn: &dyn Fn(&Failure)) -> Re
         Verb::Create(bundled) => Err(creation(bundled).run()),
         Verb::Restore(bundled) => Err(creation(bundled).restore()),
         Verb::Delete(deleted) => delete::run(deleted, call, &config, &real, args),
+        Verb::Unclear(why) => Err(Failure::usage("this call can be read in two ways", why)
+            .remedy("write --bundle FOLDER and an id")),
         Verb::Other => Err(real.become_it(args)),
     }
 }
