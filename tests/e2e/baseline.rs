@@ -13,6 +13,7 @@ use crate::support::cgroups::View;
 use crate::support::podman::{IMAGE, Podman};
 use crate::support::probe::{Answer, Probe, Seen};
 use crate::support::process::{is_alive, run, until};
+use crate::support::rootfs::SLEEP;
 use crate::support::runtime::{Engine, Runtime, everywhere};
 use crate::support::scratch::Scratch;
 
@@ -133,9 +134,7 @@ fn in_a_user_namespace_nodes_are_bind_mounts_and_mknod_fails() {
 fn a_container_goes_through_create_start_kill_and_delete() {
     for (runtime, view) in everywhere() {
         let engine = Engine::new(runtime, view);
-        let bundle = Bundle::new()
-            .script("echo began; trap 'exit 0' TERM; sleep 1000 & wait")
-            .write();
+        let bundle = Bundle::new().script(&format!("echo began; {SLEEP}")).write();
         let mut container = engine.container(&bundle);
         container.create().ok();
         assert_eq!(container.status(), "created");

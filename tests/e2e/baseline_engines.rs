@@ -11,8 +11,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::cgroups::View;
-use crate::support::containerd::{Namespace, Setup};
+use crate::support::containerd::Setup;
 use crate::support::cri::{self, Cri};
+use crate::support::ctr::Namespace;
 use crate::support::docker::{self, Docker};
 use crate::support::process::{is_alive, kill, until};
 use crate::support::runtime::{Runtime, everywhere};
@@ -99,8 +100,8 @@ fn cri_runs_pods() {
         let two = pod.run("two", "sleep 1000").expect("a container");
         assert_eq!(pod.await_end(&one), 3, "{who}");
         until("the container's log", || pod.stdout("one") == "one here\n");
-        let executed = cri.client.exec(&two, &["echo", "in two"]).expect("exec");
-        assert_eq!(executed.stdout, "in two\n", "{who}");
+        let said = cri.client.exec(&two, &["echo", "in two"]).expect("exec");
+        assert_eq!(said, "in two\n", "{who}");
     }
 }
 

@@ -142,14 +142,10 @@ fn one_lease_and_one_set_of_edits() {
             let who = format!("{runtime} {view} {doors:?}");
             let machine = Machine::named("one-gpu");
             let podman = doors.podman(&machine, runtime, view);
-            let devices = machine.devices().expect("devices");
-            let own = devices
-                .iter()
-                .find(|device| device.profile == "2g.20gb")
-                .expect("a 2g.20gb");
-            let probe = machine.probe(own).script();
+            let own = machine.device("2g.20gb");
+            let probe = machine.probe(&own).script();
             let seen = Seen::read(&podman.run(&[ASK, "--cap-add=MKNOD"], &probe).ok().stdout);
-            machine.assert_isolated(&seen, own, true, &who);
+            machine.assert_isolated(&seen, &own, true, &who);
             assert_eq!(seen.visible_devices(), Some(own.uuid.as_str()), "{who}");
             machine.assert_free(&who);
 

@@ -10,9 +10,12 @@ mod said;
 use std::path::Path;
 
 use crate::support::cgroups::View;
-use crate::support::containerd::{Containerd, Namespace};
+use crate::support::containerd::Containerd;
+use crate::support::ctr::Namespace;
 use crate::support::machine::{INTERPOSED, Machine};
+use crate::support::next::Next;
 use crate::support::probe::Seen;
+use crate::support::process::Outcome;
 use crate::support::runtime::{Runtime, everywhere};
 
 const ASK: &str = "--annotation=mig.profile=1g.10gb";
@@ -26,36 +29,26 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// A container that asks for the one device runs.
-    #[track_caller]
-    fn the_next_one_gets_it(&self) {
-        let outcome = self.one.run(&[ASK], "echo $NVIDIA_VISIBLE_DEVICES");
-        assert!(
-            outcome.status.success() && outcome.stdout.starts_with("MIG-"),
-            "{}: not given back: {outcome}\n{:?}",
-            self.who,
-            self.machine.taken()
-        );
-        self.machine.assert_free(&self.who);
-    }
-
-    /// A container that asks for the one device is refused.
-    #[track_caller]
-    fn the_next_one_is_refused(&self) {
-        let outcome = self.one.run(&[ASK], "true");
-        assert!(
-            !outcome.status.success(),
-            "{}: taken from a living container",
-            self.who
-        );
-    }
-
     /// A container with the device, which sleeps.
     #[track_caller]
     fn sleeper(&self) -> String {
         let id = Namespace::fresh_id();
         self.one.sleeper(&id, &[ASK]);
         id
+    }
+}
+
+impl Next for Place<'_> {
+    fn machine(&self) -> &Machine {
+        self.machine
+    }
+
+    fn who(&self) -> &str {
+        &self.who
+    }
+
+    fn ask(&self, script: &str) -> Outcome {
+        self.one.run(&[ASK], script)
     }
 }
 
@@ -86,12 +79,8 @@ fn own_device() {
         let machine = Machine::named("one-gpu");
         let containerd = machine.containerd(runtime, view).start();
         let one = containerd.namespace("one", Path::new(INTERPOSED));
-        let devices = machine.devices().expect("devices");
-        let own = devices
-            .iter()
-            .find(|device| device.profile == "2g.20gb")
-            .expect("a 2g.20gb");
-        let probe = machine.probe(own).script();
+        let own = machine.device("2g.20gb");
+        let probe = machine.probe(&own).script();
         let who = format!("containerd {runtime} {view}");
         // An image or a user may have set the variable: ours replaces it.
         let options = [
@@ -100,7 +89,7 @@ fn own_device() {
             "--cap-add=CAP_MKNOD",
         ];
         let seen = Seen::read(&one.run(&options, &probe).ok().stdout);
-        machine.assert_isolated(&seen, own, true, &who);
+        machine.assert_isolated(&seen, &own, true, &who);
         assert_eq!(seen.visible_devices(), Some(own.uuid.as_str()), "{who}");
         machine.assert_free(&who);
     }
@@ -166,7 +155,12 @@ fn restart() {
 #[test]
 fn bad_command() {
     with_each_runtime(&["1g.10gb"], |place| {
-        place.one.run_program(&[ASK], &["no-such-program"]).failed();
+        let outcome = place.one.run_program(&[ASK], &["no-such-program"]).failed();
+        assert!(
+            !outcome.text().contains("oci-mig-hook:"),
+            "{}: {outcome}",
+            place.who
+        );
         place.machine.assert_free(&place.who);
         place.the_next_one_gets_it();
     });

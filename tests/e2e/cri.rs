@@ -9,11 +9,13 @@ use crate::support::cri::{self, Cri};
 use crate::support::machine::{INTERPOSED, Machine};
 use crate::support::probe::Seen;
 use crate::support::process::{kill, until};
+use crate::support::rootfs::SLEEP;
 
 /// Says what it has been given, and sleeps. A later exec wouldn't know: containerd gives it the environment that it wrote
 /// itself.
-const SLEEP: &str =
-    "echo $NVIDIA_VISIBLE_DEVICES; ls /dev | grep nvidia | wc -l; trap 'exit 0' TERM; sleep 1000 & wait";
+fn tell_and_sleep() -> String {
+    format!("echo $NVIDIA_VISIBLE_DEVICES; ls /dev | grep nvidia | wc -l; {SLEEP}")
+}
 
 /// A machine with these devices, and a kubelet's place on it.
 struct Place<'a> {
@@ -73,7 +75,7 @@ fn each_container_of_a_pod_has_its_own_and_the_sandbox_none() {
         let pod = place.cri.pod("mig", &[("mig.profile", "1g.10gb")]);
         place.assert_holders(&[]);
         let names = ["one", "two"];
-        let containers = names.map(|name| pod.run(name, SLEEP).expect("a container"));
+        let containers = names.map(|name| pod.run(name, &tell_and_sleep()).expect("a container"));
         let [one, two] = &containers;
         place.assert_holders(&[one, two]);
         for (container, name) in containers.iter().zip(names) {
@@ -84,12 +86,12 @@ fn each_container_of_a_pod_has_its_own_and_the_sandbox_none() {
                 .find(|device| device.uuid == own)
                 .expect("one of the node's");
             let script = place.machine.probe(own).script();
-            let executed = place
+            let said = place
                 .cri
                 .client
                 .exec(container, &["sh", "-c", &script])
                 .expect("exec");
-            let seen = Seen::read(&executed.stdout);
+            let seen = Seen::read(&said);
             let who = format!("{} {name}", place.who);
             place.machine.assert_isolated(&seen, own, true, &who);
             until("the container's words", || {
@@ -101,7 +103,7 @@ fn each_container_of_a_pod_has_its_own_and_the_sandbox_none() {
         place.cri.client.remove(one).expect("a removal");
         place.assert_holders(&[two]);
         // The kubelet's next attempt.
-        let again = pod.run("one", SLEEP).expect("a container");
+        let again = pod.run("one", &tell_and_sleep()).expect("a container");
         place.assert_holders(&[&again, two]);
         drop(pod);
         place.machine.assert_free(&place.who);
@@ -112,7 +114,7 @@ fn each_container_of_a_pod_has_its_own_and_the_sandbox_none() {
 fn a_key_for_one_container_is_for_that_one_alone() {
     with_each_runtime(&["1g.10gb", "2g.20gb"], |place| {
         let pod = place.cri.pod("mig", &[("mig.profile/two", "2g.20gb")]);
-        let [_, two] = ["one", "two"].map(|name| pod.run(name, SLEEP).expect("a container"));
+        let [_, two] = ["one", "two"].map(|name| pod.run(name, &tell_and_sleep()).expect("a container"));
         place.assert_holders(&[&two]);
         until("the words of one", || pod.stdout("one") == "\n0\n");
         let own = place.device_of(&two);
@@ -124,7 +126,7 @@ fn a_key_for_one_container_is_for_that_one_alone() {
             "mig",
             &[("mig.profile", "1g.10gb"), ("mig.profile/two", "2g.20gb")],
         );
-        let [one, two] = ["one", "two"].map(|name| pod.run(name, SLEEP).expect("a container"));
+        let [one, two] = ["one", "two"].map(|name| pod.run(name, &tell_and_sleep()).expect("a container"));
         place.assert_holders(&[&one, &two]);
         let profile = |container: &str| {
             let uuid = place.device_of(container);
@@ -155,8 +157,11 @@ fn a_refusal_is_in_the_answer() {
         assert_eq!(pod.await_end(&two), 5, "{}", place.who);
 
         let greedy = place.cri.pod("mig", &[("mig.profile", "1g.10gb")]);
-        let first = greedy.run("one", SLEEP).expect("a container");
-        let told = format!("{:#}", greedy.run("two", SLEEP).expect_err("only one device"));
+        let first = greedy.run("one", &tell_and_sleep()).expect("a container");
+        let told = format!(
+            "{:#}",
+            greedy.run("two", &tell_and_sleep()).expect_err("only one device")
+        );
         assert!(
             told.contains("oci-mig-hook: no free 1g.10gb: 1 of 1 held"),
             "{}: {told}",
@@ -176,12 +181,12 @@ fn however_a_container_ends() {
         assert_eq!(pod.await_end(&ended), 3, "{}", place.who);
         place.machine.assert_free(&place.who);
 
-        let killed = pod.run("two", SLEEP).expect("a container");
+        let killed = pod.run("two", &tell_and_sleep()).expect("a container");
         kill(place.machine.holding_process().expect("a holder"));
         pod.await_end(&killed);
         place.machine.assert_free(&place.who);
 
-        let survivor = pod.run("three", SLEEP).expect("a container");
+        let survivor = pod.run("three", &tell_and_sleep()).expect("a container");
         place.containerd.kill();
         place.containerd.start_again();
         until("the CRI plugin", || place.cri.client.status(&survivor).is_ok());

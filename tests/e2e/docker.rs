@@ -7,8 +7,9 @@ mod said;
 use crate::support::cgroups::View;
 use crate::support::docker::{self, Docker};
 use crate::support::machine::Machine;
+use crate::support::next::Next;
 use crate::support::probe::Seen;
-use crate::support::process::{kill, until};
+use crate::support::process::{Outcome, kill, until};
 use crate::support::runtime::Runtime;
 
 /// A machine with one device, and Docker on it.
@@ -22,32 +23,22 @@ struct Place {
 }
 
 impl Place {
-    /// A container that asks for the one device runs.
-    #[track_caller]
-    fn the_next_one_gets_it(&self) {
-        let outcome = self.docker.run(&[&self.ask], "echo $NVIDIA_VISIBLE_DEVICES");
-        assert!(
-            outcome.status.success() && outcome.stdout.starts_with("MIG-"),
-            "{}: not given back: {outcome}\n{:?}",
-            self.who,
-            self.machine.taken()
-        );
-        self.machine.assert_free(&self.who);
-    }
-
-    /// A container that asks for the one device is refused.
-    #[track_caller]
-    fn the_next_one_is_refused(&self) {
-        let outcome = self.docker.run(&[&self.ask], "true");
-        assert!(
-            !outcome.status.success(),
-            "{}: taken from a living container",
-            self.who
-        );
-    }
-
     fn call(&self, args: &[&str]) {
         self.docker.call(args).ok();
+    }
+}
+
+impl Next for Place {
+    fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn who(&self) -> &str {
+        &self.who
+    }
+
+    fn ask(&self, script: &str) -> Outcome {
+        self.docker.run(&[&self.ask], script)
     }
 }
 
@@ -80,12 +71,8 @@ fn own_device() {
     for (runtime, view) in docker::everywhere() {
         let machine = Machine::named("one-gpu");
         let docker = machine.docker(runtime, view);
-        let devices = machine.devices().expect("devices");
-        let own = devices
-            .iter()
-            .find(|device| device.profile == "2g.20gb")
-            .expect("a 2g.20gb");
-        let probe = machine.probe(own).script();
+        let own = machine.device("2g.20gb");
+        let probe = machine.probe(&own).script();
         let ask = docker.ask("profile", "2g.20gb");
         let cases: [(&str, bool, &[&str]); 2] = [
             ("root", true, &["--cap-add=MKNOD"]),
@@ -96,7 +83,7 @@ fn own_device() {
             // An image or a user may have set the variable: ours replaces it.
             let options = [options, &[&ask, "--env=NVIDIA_VISIBLE_DEVICES=all"]].concat();
             let seen = Seen::read(&docker.run(&options, &probe).ok().stdout);
-            machine.assert_isolated(&seen, own, can_make, &who);
+            machine.assert_isolated(&seen, &own, can_make, &who);
             assert_eq!(seen.visible_devices(), Some(own.uuid.as_str()), "{who}");
             machine.assert_free(&who);
         }
@@ -195,6 +182,11 @@ fn bad_command() {
         // 127; over crun, whose words Docker doesn't know, 125.
         let usual = place.docker.run_program(&[], &["no-such-program"]).code();
         assert_eq!(outcome.code(), usual, "{}: {outcome}", place.who);
+        assert!(
+            !outcome.text().contains("oci-mig-hook:"),
+            "{}: {outcome}",
+            place.who
+        );
         place.machine.assert_free(&place.who);
         place.the_next_one_gets_it();
     });

@@ -12,7 +12,6 @@ use crate::support::machine::Machine;
 use crate::support::runtime::{Engine, Runtime, everywhere};
 
 const PROFILE: &str = "1g.10gb";
-const SLEEP: &str = "trap 'exit 0' TERM; sleep 1000 & wait";
 
 /// A machine with as many devices of one profile, and a runtime behind oci-mig-runtime.
 struct Place {

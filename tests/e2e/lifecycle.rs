@@ -8,11 +8,12 @@ use crate::support::bundle::Bundle;
 use crate::support::cgroups::View;
 use crate::support::gate::Gate;
 use crate::support::machine::Machine;
-use crate::support::process::{DEADLINE, is_alive, kill, run, start, until};
+use crate::support::next::Next;
+use crate::support::process::{DEADLINE, Outcome, is_alive, kill, run, start, until};
+use crate::support::rootfs::SLEEP;
 use crate::support::runtime::{Engine, Runtime, everywhere};
 
 const PROFILE: &str = "1g.10gb";
-const SLEEP: &str = "trap 'exit 0' TERM; sleep 1000 & wait";
 
 /// A machine with one device, and a runtime on it.
 struct Place {
@@ -38,33 +39,24 @@ impl Place {
             .annotation("mig.profile", PROFILE)
             .script(script)
     }
+}
 
-    /// A container that asks for the one device runs.
-    #[track_caller]
-    fn the_next_one_gets_it(&self) {
-        let outcome = self.engine.run(&self.bundle("ls /dev/nvidia-caps").write());
-        assert!(
-            outcome.status.success(),
-            "{}: not given back: {outcome}\n{:?}",
-            self.who,
-            self.machine.taken()
-        );
-        assert_eq!(outcome.stdout.lines().count(), 2, "{}: {outcome}", self.who);
-        self.machine.assert_free(&self.who);
+impl Next for Place {
+    fn machine(&self) -> &Machine {
+        &self.machine
     }
 
-    /// A container that asks for the one device is refused.
-    #[track_caller]
-    fn the_next_one_is_refused(&self) {
-        let outcome = self.engine.run(&self.bundle("true").write());
-        assert!(
-            !outcome.status.success(),
-            "{}: taken from a living container",
-            self.who
-        );
-        if self.engine.runtime == Runtime::Runc {
-            assert!(outcome.stderr.contains("1 of 1 held"), "{}: {outcome}", self.who);
-        }
+    fn who(&self) -> &str {
+        &self.who
+    }
+
+    fn ask(&self, script: &str) -> Outcome {
+        self.engine.run(&self.bundle(script).write())
+    }
+
+    /// crun keeps what a hook says to itself.
+    fn passes_words_on(&self) -> bool {
+        self.engine.runtime == Runtime::Runc
     }
 }
 

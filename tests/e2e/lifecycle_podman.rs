@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::support::cgroups::View;
 use crate::support::gate::{Gate, hooks};
 use crate::support::machine::Machine;
+use crate::support::next::Next;
 use crate::support::podman::{IMAGE, Podman};
 use crate::support::process::{DEADLINE, Outcome, Running, holds_within, is_alive, kill, run, start, until};
 use crate::support::runtime::Runtime;
@@ -22,31 +23,6 @@ struct Place {
 }
 
 impl Place {
-    /// A container that asks for the one device runs.
-    #[track_caller]
-    fn the_next_one_gets_it(&self) {
-        let outcome = self.podman.run(&[ASK], "echo $NVIDIA_VISIBLE_DEVICES");
-        assert!(
-            outcome.status.success(),
-            "{}: not given back: {outcome}\n{:?}",
-            self.who,
-            self.machine.taken()
-        );
-        assert!(outcome.stdout.starts_with("MIG-"), "{}: {outcome}", self.who);
-        self.machine.assert_free(&self.who);
-    }
-
-    /// A container that asks for the one device is refused.
-    #[track_caller]
-    fn the_next_one_is_refused(&self) {
-        let outcome = self.podman.run(&[ASK], "true");
-        assert!(
-            !outcome.status.success(),
-            "{}: taken from a living container",
-            self.who
-        );
-    }
-
     /// `podman run` in the foreground, under way.
     fn begin(&self, options: &[&str], script: &str) -> Running {
         let mut command = self.podman.container("run");
@@ -58,6 +34,20 @@ impl Place {
 
     fn call(&self, args: &[&str]) -> Outcome {
         self.podman.call(args)
+    }
+}
+
+impl Next for Place {
+    fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn who(&self) -> &str {
+        &self.who
+    }
+
+    fn ask(&self, script: &str) -> Outcome {
+        self.podman.run(&[ASK], script)
     }
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use fake_node::{Device, NodeSpec};
+use fake_node::NodeSpec;
 use serde_json::{Value, json};
 
 use crate::support::bundle::Bundle;
@@ -19,21 +19,6 @@ use crate::support::runtime::{Engine, Runtime, everywhere};
 use crate::support::scratch::Scratch;
 
 const PROFILE: &str = "2g.20gb";
-
-/// The one device of that profile on `one-gpu`.
-fn own(machine: &Machine) -> Device {
-    let devices = machine.devices().expect("devices");
-    let mut wanted = devices.into_iter().filter(|device| device.profile == PROFILE);
-    wanted.next().expect("a device of that profile")
-}
-
-/// Every capability of the node that is not this device's: the other instances', config (1) and monitor (2).
-fn foreign(machine: &Machine, own: &Device) -> Vec<u32> {
-    let devices = machine.devices().expect("devices").into_iter();
-    let all = devices.flat_map(|device| [device.gi_minor, device.ci_minor]);
-    let others = all.filter(|minor| ![own.gi_minor, own.ci_minor].contains(minor));
-    others.chain([1, 2]).collect()
-}
 
 /// The fragment's hooks as an administrator copies them, those of createRuntime under the name `stage`.
 fn hooks(machine: &Machine, stage: &str) -> Value {
@@ -53,21 +38,13 @@ fn hooks(machine: &Machine, stage: &str) -> Value {
 
 /// A container that asks and may make any node, so that the rules on opening are all that is judged.
 fn bundle(machine: &Machine, stage: &str) -> Bundle {
-    let bundle = Bundle::new()
-        .annotation("mig.profile", PROFILE)
-        .capability("CAP_MKNOD");
-    bundle.with(|config| {
-        config["hooks"] = hooks(machine, stage);
-        let rules = config["linux"]["resources"]["devices"].as_array_mut();
-        rules
-            .expect("rules")
-            .push(json!({"allow": true, "type": "c", "access": "m"}));
-    })
+    let bundle = Bundle::new().annotation("mig.profile", PROFILE).makes_nodes();
+    bundle.with(|config| config["hooks"] = hooks(machine, stage))
 }
 
 /// The container of `bundle` runs, has its own device and no other, and gives it back.
 fn isolated(machine: &Machine, engine: &Engine, bundle: Bundle, can_make: bool, who: &str) -> Seen {
-    let own = own(machine);
+    let own = machine.device(PROFILE);
     let bundle = bundle.script(&machine.probe(&own).script()).write();
     let seen = Seen::read(&engine.run(&bundle).ok().stdout);
     machine.assert_isolated(&seen, &own, can_make, who);
@@ -91,7 +68,7 @@ fn held_while_it_runs_and_free_afterwards() {
     for (runtime, view) in everywhere() {
         let (machine, engine) = (Machine::named("one-gpu"), Engine::new(runtime, view));
         let who = format!("{runtime} {view}");
-        let own = own(&machine);
+        let own = machine.device(PROFILE);
         let script = format!("{}exec sleep 1000", machine.probe(&own).script());
         let bundle = bundle(&machine, "createRuntime").script(&script).write();
         let mut container = engine.container(&bundle);
@@ -152,9 +129,9 @@ fn in_a_user_namespace_the_rules_keep_every_other_capability_away() {
         let (machine, engine) = (Machine::named("one-gpu"), Engine::new(runtime, view));
         // Without it such mounts are refused before any rule is asked.
         machine.configure("allow_privileged", "true");
-        let own = own(&machine);
+        let own = machine.device(PROFILE);
         let caps = machine.major("nvidia-caps").expect("a major");
-        let foreign = foreign(&machine, &own);
+        let foreign = machine.foreign(&own);
         // Open to all: the host's config and monitor already have a mode that keeps this root away.
         let folder = Scratch::new("nodes");
         for minor in &foreign {
@@ -270,7 +247,7 @@ fn a_privileged_container_is_refused_unless_allowed() {
 
         machine.configure("allow_privileged", "true");
         for bundle in [privileged(), all_devices()] {
-            let own = own(&machine);
+            let own = machine.device(PROFILE);
             let bundle = bundle.script(&machine.probe(&own).script()).write();
             let mut container = engine.container(&bundle);
             container.create().ok();

@@ -13,40 +13,54 @@ use crate::support::rootfs;
 use crate::support::runtime::{Engine, Runtime, everywhere};
 use crate::support::scratch::Scratch;
 
-/// The lone device of that profile on `one-gpu`.
-fn device(machine: &Machine, profile: &str) -> fake_node::Device {
-    let mut devices = machine.devices().expect("devices").into_iter();
-    devices
-        .find(|device| device.profile == profile)
-        .expect("a device of that profile")
+const PROFILE: &str = "2g.20gb";
+
+/// How a container gets its device: by hooks in config.json, or by oci-mig-runtime.
+#[derive(Clone, Copy, Debug)]
+enum Door {
+    Hooks,
+    Interposed,
 }
 
-/// A bundle that may make any node, as engines let containers: the rules on opening are what is judged.
-fn bundle(machine: &Machine, profile: &str) -> Bundle {
-    let bundle = machine
-        .bundle()
-        .annotation("mig.profile", profile)
-        .capability("CAP_MKNOD");
-    bundle.with(|config| {
-        let rules = config["linux"]["resources"]["devices"]
-            .as_array_mut()
-            .expect("rules");
-        rules.push(serde_json::json!({"allow": true, "type": "c", "access": "m"}));
-    })
+impl Door {
+    fn bundle(self, machine: &Machine) -> Bundle {
+        let bundle = match self {
+            Door::Hooks => machine.bundle(),
+            // An image or a user may have set the variable: ours replaces it.
+            Door::Interposed => Bundle::new().env("NVIDIA_VISIBLE_DEVICES", "all"),
+        };
+        bundle.annotation("mig.profile", PROFILE).makes_nodes()
+    }
+
+    fn engine(self, machine: &Machine, runtime: Runtime, view: View) -> Engine {
+        let engine = Engine::new(runtime, view);
+        match self {
+            Door::Hooks => engine,
+            Door::Interposed => engine.interposed(machine),
+        }
+    }
 }
 
-/// Hooks in config.json: nodes and rules reach the container, the variable can't.
+/// Nodes and rules reach the container either way; the variable can't by hooks.
 fn story(what: &str, can_make: bool, change: impl Fn(Bundle) -> Bundle) {
     for (runtime, view) in everywhere() {
-        let machine = Machine::named("one-gpu");
-        let who = format!("{runtime} {view} {what}");
-        let own = device(&machine, "2g.20gb");
-        let bundle = change(bundle(&machine, "2g.20gb"))
-            .script(&machine.probe(&own).script())
-            .write();
-        let seen = Seen::read(&Engine::new(runtime, view).run(&bundle).ok().stdout);
-        machine.assert_isolated(&seen, &own, can_make, &who);
-        machine.assert_free(&who);
+        for door in [Door::Hooks, Door::Interposed] {
+            let machine = Machine::named("one-gpu");
+            let who = format!("{runtime} {view} {door:?} {what}");
+            let own = machine.device(PROFILE);
+            let script = machine.probe(&own).script();
+            let bundle = change(door.bundle(&machine)).script(&script).write();
+            let engine = door.engine(&machine, runtime, view);
+            // Twice: the second time config.json has what edits the first made.
+            for _ in 0..2 {
+                let seen = Seen::read(&engine.run(&bundle).ok().stdout);
+                machine.assert_isolated(&seen, &own, can_make, &who);
+                if let Door::Interposed = door {
+                    assert_eq!(seen.visible_devices(), Some(own.uuid.as_str()), "{who}");
+                }
+                machine.assert_free(&who);
+            }
+        }
     }
 }
 
@@ -78,7 +92,7 @@ fn a_process_that_is_not_root_in_a_user_namespace() {
 fn podman_story(runtime: Runtime, view: View) {
     let machine = Machine::named("one-gpu");
     let podman = machine.podman(runtime, view, &[]);
-    let own = device(&machine, "2g.20gb");
+    let own = machine.device(PROFILE);
     let probe = machine.probe(&own).script();
     let [uids, gids] = Podman::user_namespace();
     let cases: [(&str, bool, &[&str]); 4] = [
@@ -130,7 +144,7 @@ fn a_hostile_root_filesystem() {
     for (runtime, view) in everywhere() {
         let machine = Machine::named("one-gpu");
         let who = format!("{runtime} {view}");
-        let own = device(&machine, "2g.20gb");
+        let own = machine.device(PROFILE);
         let outside = Scratch::new("outside");
         let precious = outside.file("precious", "as it was");
         let root = rootfs::own();
@@ -140,7 +154,8 @@ fn a_hostile_root_filesystem() {
         symlink(outside.path(), dev.join("nvidia-caps")).expect("a link");
         std::fs::write(dev.join("nvidiactl"), "a file").expect("a file");
         make_node(&dev.join("nvidia0"), 1, 3);
-        let bundle = bundle(&machine, "2g.20gb")
+        let bundle = Door::Hooks
+            .bundle(&machine)
             .rootfs(root.path())
             .script(&machine.probe(&own).script());
         let bundle = bundle.with(|config| {

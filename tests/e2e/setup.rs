@@ -55,17 +55,10 @@ fn machine(runtime: Runtime) -> Machine {
     machine
 }
 
-fn own(machine: &Machine) -> fake_node::Device {
-    let mut devices = machine.devices().expect("devices").into_iter();
-    devices
-        .find(|device| device.profile == PROFILE)
-        .expect("a device of that profile")
-}
-
 #[track_caller]
 fn assert_served(machine: &Machine, said: &str, who: &str) {
     let seen = Seen::read(said);
-    let own = own(machine);
+    let own = machine.device(PROFILE);
     machine.assert_isolated(&seen, &own, true, who);
     assert_eq!(seen.visible_devices(), Some(own.uuid.as_str()), "{who}");
 }
@@ -79,7 +72,7 @@ fn docker_after_a_reload() {
     let setup = containerd::Setup::new(view).env(CONFIG_VARIABLE, &machine.config());
     let docker = Docker::start_plain(setup);
     let configuration = Configuration::new("docker", docker.config_file());
-    let script = machine.probe(&own(&machine)).script();
+    let script = machine.probe(&machine.device(PROFILE)).script();
     let asks = [docker.ask("profile", PROFILE), "--cap-add=MKNOD".to_owned()];
     let asks = asks.each_ref().map(String::as_str);
 
@@ -113,7 +106,7 @@ fn containerd_s_pods_after_a_restart() {
     {
         let cri = Cri::of(&containerd);
         let pod = cri.pod("mig", &[("mig.profile/one", PROFILE)]);
-        let script = machine.probe(&own(&machine)).script();
+        let script = machine.probe(&machine.device(PROFILE)).script();
         let one = pod.run("one", &script).expect("a container");
         let two = pod.run("two", "ls /dev").expect("a container");
         assert_eq!((pod.await_end(&one), pod.await_end(&two)), (0, 0));
@@ -137,7 +130,7 @@ fn podman_at_once() {
     let options = ["--hooks-dir", folder.as_str(), "--config", config.as_str()];
     configuration.setup(&options);
     let asks = ["--annotation=mig.profile=2g.20gb", "--cap-add=MKNOD"];
-    let script = machine.probe(&own(&machine)).script();
+    let script = machine.probe(&machine.device(PROFILE)).script();
     assert_served(&machine, &podman.run(&asks, &script).ok().stdout, "podman");
     machine.assert_free("podman");
     configuration.undo(&options);
@@ -161,7 +154,7 @@ fn podman_with_the_guard() {
     let options = ["--hooks-dir", folder.as_str(), "--config", config.as_str()];
     configuration.setup(&[&options[..], &["--guard"]].concat());
     let asks = ["--annotation=mig.profile=2g.20gb", "--cap-add=MKNOD"];
-    let script = machine.probe(&own(&machine)).script();
+    let script = machine.probe(&machine.device(PROFILE)).script();
     assert_served(&machine, &podman.run(&asks, &script).ok().stdout, "podman");
     podman.run(&[], "true").ok();
     let gpu = machine.major("nvidia").expect("a major");

@@ -6,14 +6,13 @@ use std::path::Path;
 use crate::reasons::{assert_said, no_such_profile};
 use crate::support::bundle::Bundle;
 use crate::support::cgroups::View;
-use crate::support::containerd::Namespace;
+use crate::support::ctr::Namespace;
 use crate::support::machine::{INTERPOSED, Machine};
 use crate::support::probe::Seen;
 use crate::support::process::until;
+use crate::support::rootfs::SLEEP;
 use crate::support::runtime::{Engine, Runtime};
 use crate::support::scratch::Scratch;
-
-const SLEEP: &str = "trap 'exit 0' TERM; sleep 1000 & wait";
 
 /// youki on a machine, in each view that it works in.
 fn with_each_view(machine: impl Fn() -> Machine, story: impl Fn(&Machine, Engine, &str)) {
@@ -52,16 +51,6 @@ fn run(engine: &Engine, bundle: &Bundle) -> String {
     stdout
 }
 
-/// A bundle whose container may make any node: the rules on opening are what is judged.
-fn may_make_any(bundle: Bundle) -> Bundle {
-    bundle.capability("CAP_MKNOD").with(|config| {
-        let rules = config["linux"]["resources"]["devices"]
-            .as_array_mut()
-            .expect("rules");
-        rules.push(serde_json::json!({"allow": true, "type": "c", "access": "m"}));
-    })
-}
-
 #[test]
 #[ignore = "wants youki: tests/run --long"]
 fn plain_containers() {
@@ -78,20 +67,16 @@ fn own_device(what: &str, variable: bool, can_make: bool, bundle: impl Fn(&Machi
         || Machine::named("one-gpu"),
         |machine, engine, who| {
             let who = format!("{who} {what}");
-            let devices = machine.devices().expect("devices");
-            let own = devices
-                .iter()
-                .find(|device| device.profile == "2g.20gb")
-                .expect("a 2g.20gb");
-            let bundle = may_make_any(bundle(machine)).annotation("mig.profile", "2g.20gb");
-            let bundle = bundle.script(&machine.probe(own).script()).write();
+            let own = machine.device("2g.20gb");
+            let bundle = bundle(machine).makes_nodes().annotation("mig.profile", "2g.20gb");
+            let bundle = bundle.script(&machine.probe(&own).script()).write();
             let engine = if variable {
                 engine.interposed(machine)
             } else {
                 engine
             };
             let seen = Seen::read(&run(&engine, &bundle));
-            machine.assert_isolated(&seen, own, can_make, &who);
+            machine.assert_isolated(&seen, &own, can_make, &who);
             assert_eq!(
                 seen.visible_devices(),
                 variable.then_some(own.uuid.as_str()),

@@ -161,6 +161,14 @@ impl Bundle {
         self
     }
 
+    /// It may make any node, as engines let containers: the rules on opening are all that stands before it.
+    pub fn makes_nodes(self) -> Self {
+        self.capability("CAP_MKNOD").with(|config| {
+            let rules = &mut config["linux"]["resources"]["devices"];
+            push(rules, json!({"allow": true, "type": "c", "access": "m"}));
+        })
+    }
+
     /// Any other change.
     pub fn with(mut self, change: impl FnOnce(&mut Value)) -> Self {
         change(&mut self.config);

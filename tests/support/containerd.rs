@@ -1,21 +1,21 @@
-//! containerd, with a root, a state, sockets and a configuration of the test's own, and `ctr`, its client.
+//! containerd, with a root, a state, sockets and a configuration of the test's own.
 //!
 //! Shims keep their sockets in /run/containerd/s and runtimes their state below /run/containerd, whatever the
 //! configuration says; each view has a /run/containerd of its own (`cgroups.rs`), so the machine's stays as it is.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 
 use super::cgroups::View;
+use super::ctr::Namespace;
+use super::daemon::Daemon;
 use super::image::{self, IMAGE};
-use super::process::{DEADLINE, Outcome, Running, holds_within, kill, quietly, run, start, until};
+use super::process::{find, run};
 use super::runtime::program;
 use super::scratch::{self, Scratch};
 
 /// Copies, as no other snapshotter does: it works on every filesystem.
-const SNAPSHOTTER: &str = "native";
+pub const SNAPSHOTTER: &str = "native";
 
 /// What a containerd is started with.
 #[derive(Clone, Debug)]
@@ -52,13 +52,12 @@ impl Setup {
     pub fn start(self) -> Containerd {
         let folder = Scratch::new("containerd");
         folder.file("config.toml", &self.configuration(&folder));
-        let daemon = daemon(&self, &folder);
         let containerd = Containerd {
             setup: self,
             folder,
-            daemon: Mutex::new(Some(daemon)),
+            daemon: Daemon::new("containerd"),
         };
-        containerd.await_answer();
+        containerd.start_again();
         containerd
     }
 
@@ -112,7 +111,7 @@ impl Setup {
 pub struct Containerd {
     setup: Setup,
     folder: Scratch,
-    daemon: Mutex<Option<Running>>,
+    daemon: Daemon,
 }
 
 impl Containerd {
@@ -132,19 +131,15 @@ impl Containerd {
 
     /// The control group above those of its containers.
     pub fn cgroup_parent(&self) -> String {
-        cgroup_parent(&self.folder)
+        let name = self.folder.path().file_name().expect("a folder of ours");
+        format!("/{}/{}", scratch::name(), name.to_string_lossy())
     }
 
     /// One containerd namespace, with the image, whose containers `runtime` runs.
     #[track_caller]
     pub fn namespace(&self, name: &str, runtime: &Path) -> Namespace<'_> {
-        let namespace = Namespace {
-            containerd: self,
-            name: name.to_owned(),
-            runtime: runtime.to_owned(),
-        };
         self.import(name);
-        namespace
+        Namespace::new(self, name, runtime)
     }
 
     /// Puts the image into a containerd namespace.
@@ -165,17 +160,23 @@ impl Containerd {
 
     /// `kill -9` of the daemon; shims and containers live on.
     pub fn kill(&self) {
-        if let Some(mut daemon) = self.daemon.lock().expect("the daemon").take() {
-            kill(daemon.pid());
-            daemon.wait(DEADLINE);
-        }
+        self.daemon.kill();
     }
 
     /// Starts the daemon again, over what it left.
     #[track_caller]
     pub fn start_again(&self) {
-        *self.daemon.lock().expect("the daemon") = Some(daemon(&self.setup, &self.folder));
-        self.await_answer();
+        let group = format!("{}/daemon", self.cgroup_parent());
+        let mut command = self.view().daemon(program("containerd"), &group);
+        command.arg("--config").arg(self.config_file());
+        command.envs(self.setup.environment.iter().cloned());
+        let answers = || run(self.ctr("default").arg("version")).status.success();
+        self.daemon.begin(&mut command, answers);
+    }
+
+    /// What the daemon said.
+    pub fn words(&self) -> String {
+        self.daemon.words()
     }
 
     /// The process of the shim of the container with this id.
@@ -183,140 +184,17 @@ impl Containerd {
     pub fn shim(&self, id: &str) -> i32 {
         let socket = self.socket();
         let socket = socket.to_str().expect("a path of ours");
-        let is_it = |pid: &i32| {
-            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let words: Vec<_> = line.split('\0').collect();
+        let found = find(|words| {
             words[0].contains("containerd-shim") && words.contains(&socket) && words.contains(&id)
-        };
-        let pids = fs::read_dir("/proc").expect("/proc").flatten();
-        let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.find(is_it).unwrap_or_else(|| panic!("no shim of {id}"))
+        });
+        *found.first().unwrap_or_else(|| panic!("no shim of {id}"))
     }
-
-    #[track_caller]
-    fn await_answer(&self) {
-        let answers = || run(self.ctr("default").arg("version")).status.success();
-        assert!(
-            holds_within(DEADLINE, answers),
-            "containerd does not answer: {}",
-            self.words()
-        );
-    }
-
-    /// What the daemon said.
-    pub fn words(&self) -> String {
-        let daemon = self.daemon.lock().expect("the daemon");
-        daemon.as_ref().map(Running::stderr).unwrap_or_default()
-    }
-}
-
-fn cgroup_parent(folder: &Scratch) -> String {
-    let name = folder.path().file_name().expect("a folder of ours");
-    format!("/{}/{}", scratch::name(), name.to_string_lossy())
-}
-
-fn daemon(setup: &Setup, folder: &Scratch) -> Running {
-    let group = format!("{}/daemon", cgroup_parent(folder));
-    let mut command = setup.view.daemon(program("containerd"), &group);
-    command.arg("--config").arg(folder.join("config.toml"));
-    command.envs(setup.environment.iter().cloned());
-    start(&mut command, None)
 }
 
 impl Drop for Containerd {
     fn drop(&mut self) {
-        // No panics here: a test may be failing already.
-        drop(self.daemon.get_mut().map(Option::take));
+        self.daemon.end();
         self.setup.view.clear(&self.cgroup_parent());
         self.setup.view.unmount_below(self.folder.path());
-    }
-}
-
-/// One containerd namespace, as `ctr` works in it.
-#[derive(Debug)]
-pub struct Namespace<'a> {
-    containerd: &'a Containerd,
-    name: String,
-    runtime: PathBuf,
-}
-
-impl Namespace<'_> {
-    /// An id for a container that no other has.
-    pub fn fresh_id() -> String {
-        format!("omh-{}-{}", std::process::id(), scratch::number())
-    }
-
-    /// `ctr ...` in this namespace.
-    pub fn call(&self, args: &[&str]) -> Outcome {
-        run(self.containerd.ctr(&self.name).args(args))
-    }
-
-    /// `ctr SUBCOMMAND`, `run` or `container create`, as far as the image, with what every container of the tests has.
-    pub fn container(&self, subcommand: &[&str]) -> Command {
-        let mut command = self.containerd.ctr(&self.name);
-        command.args(subcommand).args(["--snapshotter", SNAPSHOTTER]);
-        command.arg("--runc-binary").arg(&self.runtime);
-        // Where the unified hierarchy has no cpu controller, ctr's default shares can't be set.
-        command.args(["--cpu-shares", "0"]);
-        command
-    }
-
-    /// Runs a script in a fresh container.
-    pub fn run(&self, options: &[&str], script: &str) -> Outcome {
-        self.run_program(options, &["sh", "-c", script])
-    }
-
-    /// Runs a program in a fresh container.
-    pub fn run_program(&self, options: &[&str], args: &[&str]) -> Outcome {
-        run(&mut self.foreground(&Self::fresh_id(), options, args))
-    }
-
-    /// `ctr run --rm`
-    pub fn foreground(&self, id: &str, options: &[&str], args: &[&str]) -> Command {
-        let mut command = self.container(&["run", "--rm"]);
-        command.arg("--cgroup").arg(self.group(id));
-        command.args(options).args([IMAGE, id]).args(args);
-        command
-    }
-
-    /// A container that sleeps until it is told to end.
-    #[track_caller]
-    pub fn sleeper(&self, id: &str, options: &[&str]) {
-        let mut command = self.container(&["run", "--detach"]);
-        command.arg("--cgroup").arg(self.group(id));
-        let script = "trap 'exit 0' TERM; sleep 1000 & wait";
-        run(command.args(options).args([IMAGE, id, "sh", "-c", script])).ok();
-    }
-
-    /// `RUNNING`, `STOPPED`, or nothing where there is no such task.
-    pub fn status(&self, id: &str) -> String {
-        let listed = self.call(&["tasks", "list"]).stdout;
-        let mut lines = listed
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>());
-        lines
-            .find(|words| words.first() == Some(&id))
-            .and_then(|words| words.last().map(ToString::to_string))
-            .unwrap_or_default()
-    }
-
-    /// Waits for the task's end.
-    #[track_caller]
-    pub fn await_end(&self, id: &str) {
-        until(&format!("the end of {id}"), || self.status(id) != "RUNNING");
-    }
-
-    fn group(&self, id: &str) -> String {
-        format!("{}/{}-{id}", self.containerd.cgroup_parent(), self.name)
-    }
-
-    /// Removes a container and its task, whatever they are at.
-    pub fn remove(&self, id: &str) {
-        quietly(
-            self.containerd
-                .ctr(&self.name)
-                .args(["tasks", "delete", "--force", id]),
-        );
-        quietly(self.containerd.ctr(&self.name).args(["containers", "delete", id]));
     }
 }

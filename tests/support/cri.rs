@@ -1,6 +1,5 @@
 //! Pods on a containerd of the tests', made as the kubelet makes them.
 
-use std::collections::HashMap;
 use std::fs;
 
 use cri_client::Client;
@@ -9,7 +8,7 @@ use cri_client::messages::*;
 use super::cgroups::View;
 use super::containerd::Containerd;
 use super::image::IMAGE;
-use super::podman::said;
+use super::log;
 use super::process::{DEADLINE, holds_within, until};
 use super::runtime::{Runtime, everywhere_with};
 use super::scratch::{self, Scratch};
@@ -109,8 +108,6 @@ impl Pod<'_> {
                 image: IMAGE.to_owned(),
             }),
             command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-            envs: Vec::new(),
-            annotations: HashMap::new(),
             log_path: log_path(name),
             linux: Some(LinuxContainerConfig {
                 security_context: Some(LinuxContainerSecurityContext {
@@ -134,7 +131,7 @@ impl Pod<'_> {
     /// What a container of this name wrote to its standard output so far.
     pub fn stdout(&self, name: &str) -> String {
         let log = fs::read_to_string(self.logs.join(log_path(name))).unwrap_or_default();
-        said(&log)
+        log::said(&log)
     }
 
     /// Waits for a container's end; its exit code.

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 
 use super::cgroups::View;
 use super::containerd::{self, Containerd};
-use super::process::{DEADLINE, Outcome, Running, holds_within, kill, run, start, until};
-use super::rootfs;
+use super::daemon::Daemon;
+use super::process::{Outcome, run, until};
+use super::rootfs::{self, SLEEP};
 use super::runtime::{Runtime, everywhere_with, program};
 use super::scratch::Scratch;
 
@@ -31,7 +31,7 @@ pub struct Docker {
     /// Containers live on without the daemon.
     live_restore: bool,
     folder: Scratch,
-    daemon: Mutex<Option<Running>>,
+    daemon: Daemon,
 }
 
 impl Docker {
@@ -62,7 +62,7 @@ impl Docker {
             runtime: runtime.map(Path::to_owned),
             live_restore,
             folder,
-            daemon: Mutex::new(None),
+            daemon: Daemon::new("dockerd"),
         };
         docker.start_again();
         run(docker.client().arg("import").arg(rootfs::archive()).arg(IMAGE)).ok();
@@ -113,12 +113,11 @@ impl Docker {
     /// A container that sleeps until it is told to end; its id.
     #[track_caller]
     pub fn sleeper(&self, options: &[&str]) -> String {
-        let script = "trap 'exit 0' TERM; sleep 1000 & wait";
         let mut command = self.container("run");
         command
             .arg("--detach")
             .args(options)
-            .args([IMAGE, "sh", "-c", script]);
+            .args([IMAGE, "sh", "-c", SLEEP]);
         run(&mut command).ok().stdout.trim().to_owned()
     }
 
@@ -165,10 +164,7 @@ impl Docker {
 
     /// `kill -9` of dockerd; containerd, shims and containers live on.
     pub fn kill(&self) {
-        if let Some(mut daemon) = self.daemon.lock().expect("the daemon").take() {
-            kill(daemon.pid());
-            daemon.wait(DEADLINE);
-        }
+        self.daemon.kill();
     }
 
     /// Starts the daemon again, over what it left.
@@ -176,13 +172,8 @@ impl Docker {
     pub fn start_again(&self) {
         // A daemon that was killed can't take its pid with it, and that pid may be another's by now.
         let _ = std::fs::remove_file(self.folder.join("pid"));
-        *self.daemon.lock().expect("the daemon") = Some(self.daemon());
         let answers = || self.call(&["version"]).status.success();
-        assert!(
-            holds_within(DEADLINE, answers),
-            "dockerd does not answer: {}",
-            self.words()
-        );
+        self.daemon.begin(&mut self.command(), answers);
     }
 
     /// daemon.json.
@@ -193,25 +184,20 @@ impl Docker {
     /// Lets the daemon read daemon.json again, as `systemctl reload docker` does.
     #[track_caller]
     pub fn reload(&self) {
-        let count = || self.words().matches("Reloaded configuration").count();
+        let count = || self.daemon.words().matches("Reloaded configuration").count();
         let before = count();
-        let pid = self.daemon.lock().expect("the daemon").as_ref().map(Running::pid);
-        let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a daemon");
+        let pid = self.daemon.pid().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.expect("a daemon");
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("SIGHUP");
         until("dockerd's new configuration", || count() > before);
-    }
-
-    /// What the daemon said.
-    pub fn words(&self) -> String {
-        let daemon = self.daemon.lock().expect("the daemon");
-        daemon.as_ref().map(Running::stderr).unwrap_or_default()
     }
 
     fn address(&self) -> String {
         format!("unix://{}", self.folder.join("api.sock").display())
     }
 
-    fn daemon(&self) -> Running {
+    /// dockerd
+    fn command(&self) -> Command {
         let group = format!("{}/dockerd", self.containerd.cgroup_parent());
         let mut command = self.view().daemon(program("dockerd"), &group);
         let folders = [
@@ -234,13 +220,13 @@ impl Docker {
         if self.live_restore {
             command.arg("--live-restore");
         }
-        start(&mut command, None)
+        command
     }
 }
 
 impl Drop for Docker {
     fn drop(&mut self) {
-        drop(self.daemon.get_mut().map(Option::take));
+        self.daemon.end();
         // What it left in the group goes with containerd's; its mounts are its own.
         self.view().clear(&self.containerd.cgroup_parent());
         self.view().unmount_below(self.folder.path());

@@ -6,14 +6,13 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fake_node::{Device, GpuSpec, InstanceSpec, Node, NodeSpec};
+use fake_node::{GpuSpec, InstanceSpec, Node, NodeSpec};
 use serde_json::{Value, json};
 
 use super::bundle::Bundle;
 use super::cgroups::View;
 use super::podman::Podman;
-use super::probe::{Answer, Probe, Seen};
-use super::process::{DEADLINE, Outcome, holds_within, run, run_with, until};
+use super::process::{DEADLINE, Outcome, find, holds_within, run, run_with, until};
 use super::runtime::Runtime;
 use super::scratch::Scratch;
 
@@ -185,21 +184,25 @@ impl Machine {
 
     /// The processes of the program under test that are at this stage on this machine.
     pub fn at_stage(&self, stage: &str) -> Vec<i32> {
-        let pids = fs::read_dir("/proc")
-            .expect("/proc")
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let config = self.config();
-        let is_ours = |pid: &i32| {
-            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let words: Vec<_> = line.split('\0').collect();
-            // A hook's argv[0] is what its entry says: the path, or the bare name.
-            let (name, rest) = words.split_first().expect("split gives one");
-            name.ends_with("oci-mig-hook")
-                && rest.starts_with(&[stage])
-                && rest.iter().any(|word| Path::new(word) == config)
-        };
-        pids.filter(is_ours).collect()
+        // A hook's argv[0] is what its entry says: the path, or the bare name.
+        find(|words| {
+            words[0].ends_with("oci-mig-hook")
+                && words[1..].starts_with(&[stage])
+                && words.iter().any(|word| Path::new(word) == config)
+        })
+    }
+
+    /// The children of the program under test that ask this machine's NVML.
+    pub fn asking_nvml(&self) -> Vec<i32> {
+        let library = self.library();
+        find(|words| words.iter().any(|word| Path::new(word) == library))
+    }
+
+    /// Waits for the program under test to ask NVML, which it does while it reserves.
+    #[track_caller]
+    pub fn await_nvml(&self) {
+        until("a child that asks NVML", || !self.asking_nvml().is_empty());
     }
 
     /// Waits for the program under test to be at this stage; its process id.
@@ -249,86 +252,5 @@ impl Machine {
             .chain(more.iter().copied())
             .collect();
         Podman::new(runtime, view, &folders)
-    }
-
-    fn number(&self, name: &str) -> u32 {
-        self.major(name).expect("a major")
-    }
-
-    /// Every capability that is not this device's own, with config (1) and monitor (2).
-    fn foreign(&self, own: &Device) -> Vec<u32> {
-        let devices = self.devices().expect("the node's devices");
-        let all = devices
-            .iter()
-            .flat_map(|device| [device.gi_minor, device.ci_minor])
-            .chain([1, 2]);
-        all.filter(|minor| ![own.gi_minor, own.ci_minor].contains(minor))
-            .collect()
-    }
-
-    /// The nodes that a container with this device must have: path, major and minor, and whether it may write.
-    pub fn nodes_of(&self, device: &Device) -> Vec<(String, u32, u32, bool)> {
-        let [gpu, caps, uvm] = ["nvidia", "nvidia-caps", "nvidia-uvm"].map(|name| self.number(name));
-        let cap = |minor| (format!("/dev/nvidia-caps/nvidia-cap{minor}"), caps, minor, false);
-        vec![
-            ("/dev/nvidiactl".to_owned(), gpu, 255, true),
-            ("/dev/nvidia-uvm".to_owned(), uvm, 0, true),
-            ("/dev/nvidia-uvm-tools".to_owned(), uvm, 1, true),
-            (
-                format!("/dev/nvidia{}", device.gpu_minor),
-                gpu,
-                device.gpu_minor,
-                true,
-            ),
-            cap(device.gi_minor),
-            cap(device.ci_minor),
-        ]
-    }
-
-    /// What a container tries that was given `own`: its own nodes, and to make and open everyone else's.
-    pub fn probe(&self, own: &Device) -> Probe {
-        let caps = self.number("nvidia-caps");
-        let mut probe = Probe::new();
-        for (path, _, _, writes) in self.nodes_of(own) {
-            probe = if writes {
-                probe.writes(&path)
-            } else {
-                probe.reads(&path)
-            };
-        }
-        self.foreign(own).into_iter().fold(probe, |probe, minor| {
-            probe.makes(&format!("cap{minor}"), caps, minor)
-        })
-    }
-
-    /// The container has exactly its own nodes, may use them, and may use nobody else's. `can_make`: it may make
-    /// nodes, so that the device rules are all that stands between it and them.
-    #[track_caller]
-    pub fn assert_isolated(&self, seen: &Seen, own: &Device, can_make: bool, who: &str) {
-        let mut nodes = seen.nodes();
-        for (path, major, minor, writes) in self.nodes_of(own) {
-            let (found_major, found_minor, _) = nodes
-                .remove(path.as_str())
-                .unwrap_or_else(|| panic!("{who}: no {path}: {seen:?}"));
-            assert_eq!((found_major, found_minor), (major, minor), "{who}: {path}");
-            let answer = if writes {
-                seen.writes(&path)
-            } else {
-                seen.reads(&path)
-            };
-            assert_eq!(answer, Answer::NoDriver, "{who}: {path}: {seen:?}");
-        }
-        assert!(nodes.is_empty(), "{who}: nodes of others: {nodes:?}");
-        for minor in self.foreign(own) {
-            let (made, opened) = seen.makes(&format!("cap{minor}"));
-            match can_make {
-                true => assert_eq!(
-                    (made, opened),
-                    (Answer::Done, Answer::NotPermitted),
-                    "{who}: cap {minor}: {seen:?}"
-                ),
-                false => assert_eq!(made, Answer::NotPermitted, "{who}: cap {minor}: {seen:?}"),
-            }
-        }
     }
 }

@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use super::bundle::FIRST_ID;
 use super::cgroups::View;
+use super::log;
 use super::machine::{CONFIG_VARIABLE, INTERPOSED, Machine};
-use super::process::{Outcome, Running, quietly, run, start, until};
-use super::rootfs;
+use super::process::{Outcome, Running, find, quietly, run, start, until};
+use super::rootfs::{self, SLEEP};
 use super::runtime::{Runtime, program};
 use super::scratch::{self, Scratch};
 
@@ -94,19 +95,20 @@ impl Podman {
         command.arg("--rm").args(options).arg("--log-driver=k8s-file");
         command.arg(format!("--log-opt=path={}", log.display()));
         let mut outcome = run(command.args([IMAGE, "sh", "-c", script]));
-        outcome.stdout = fs::read_to_string(&log).map(|log| said(&log)).unwrap_or_default();
+        outcome.stdout = fs::read_to_string(&log)
+            .map(|log| log::said(&log))
+            .unwrap_or_default();
         outcome
     }
 
     /// A container that sleeps until it is told to end; its id.
     #[track_caller]
     pub fn sleeper(&self, options: &[&str]) -> String {
-        let script = "trap 'exit 0' TERM; sleep 1000 & wait";
         run(self
             .container("run")
             .arg("--detach")
             .args(options)
-            .args([IMAGE, "sh", "-c", script]))
+            .args([IMAGE, "sh", "-c", SLEEP]))
         .ok()
         .stdout
         .trim()
@@ -128,18 +130,14 @@ impl Podman {
     #[track_caller]
     pub fn runtime_at_work(&self) -> i32 {
         let ours = self.folder.path().to_str().expect("a path of ours");
-        let is_ours = |pid: &i32| {
-            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let program = self.runtime.program();
-            line.split('\0')
-                .next()
-                .is_some_and(|first| Path::new(first) == program)
-                && line.contains(ours)
-                && line.contains("\0create\0")
-        };
-        let pids = fs::read_dir("/proc").expect("/proc").flatten();
-        let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.find(is_ours)
+        let program = self.runtime.program();
+        let found = find(|words| {
+            Path::new(words[0]) == program
+                && words.contains(&"create")
+                && words.iter().any(|word| word.contains(ours))
+        });
+        *found
+            .first()
             .unwrap_or_else(|| panic!("no {} is creating a container of {ours}", self.runtime))
     }
 
@@ -207,14 +205,4 @@ impl Service<'_> {
         command.args(["--remote", "--url", &self.url, subcommand]);
         command
     }
-}
-
-/// Standard output in a log of conmon's, or of containerd's CRI plugin: `2026-01-31T12:00:00.0+00:00 stdout F text`, with P where the line goes on.
-pub fn said(log: &str) -> String {
-    let lines = log.lines().filter_map(|line| {
-        let (_, rest) = line.split_once(' ')?;
-        let (kind, text) = rest.strip_prefix("stdout ")?.split_once(' ')?;
-        Some(text.to_owned() + if kind == "F" { "\n" } else { "" })
-    });
-    lines.collect()
 }

@@ -213,6 +213,19 @@ pub fn is_alive(pid: i32) -> bool {
         .is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
+/// The processes whose command line is so. A zombie has none.
+pub fn find(is_so: impl Fn(&[&str]) -> bool) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let line = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok();
+    pids.filter(|pid| {
+        let line = line(pid).unwrap_or_default();
+        let words: Vec<_> = line.trim_end_matches('\0').split('\0').collect();
+        is_so(&words)
+    })
+    .collect()
+}
+
 /// Says something on the terminal of whoever runs the tests; the test harness keeps println to itself.
 pub fn say(text: &str) {
     use std::io::Write;

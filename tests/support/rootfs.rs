@@ -10,6 +10,9 @@ use super::cgroups::View;
 use super::process::run;
 use super::scratch::Scratch;
 
+/// A script that sleeps until it is told to end.
+pub const SLEEP: &str = "trap 'exit 0' TERM; sleep 1000 & wait";
+
 /// The one that containers share, read-only.
 pub fn shared() -> &'static Path {
     static SHARED: OnceLock<Scratch> = OnceLock::new();

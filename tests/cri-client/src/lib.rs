@@ -15,21 +15,13 @@ pub mod messages;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use messages::*;
 
 /// One CRI service. Each call has a connection of its own, so a service that was started again needs no new client.
 #[derive(Debug)]
 pub struct Client {
     socket: PathBuf,
-}
-
-/// How a command inside a container ended.
-#[derive(Debug)]
-pub struct Executed {
-    pub stdout: String,
-    pub stderr: String,
-    pub code: i32,
 }
 
 impl Client {
@@ -97,18 +89,22 @@ impl Client {
         answer.status.context("an answer without a status")
     }
 
-    pub fn exec(&self, container: &str, command: &[&str]) -> Result<Executed> {
+    /// Standard output of a command inside the container; an error where the command fails.
+    pub fn exec(&self, container: &str, command: &[&str]) -> Result<String> {
         let request = ExecSyncRequest {
             container_id: container.to_owned(),
             cmd: command.iter().map(ToString::to_string).collect(),
             timeout: 30,
         };
         let answer: ExecSyncResponse = self.call("RuntimeService/ExecSync", &request)?;
-        Ok(Executed {
-            stdout: String::from_utf8_lossy(&answer.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&answer.stderr).into_owned(),
-            code: answer.exit_code,
-        })
+        let [stdout, stderr] =
+            [&answer.stdout, &answer.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        ensure!(
+            answer.exit_code == 0,
+            "{command:?}: exit code {}: {stderr}",
+            answer.exit_code
+        );
+        Ok(stdout)
     }
 
     /// Ends the pod and its containers.

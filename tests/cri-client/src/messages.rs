@@ -85,14 +85,6 @@ pub struct ImageSpec {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct KeyValue {
-    #[prost(string, tag = "1")]
-    pub key: String,
-    #[prost(string, tag = "2")]
-    pub value: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
 pub struct ContainerConfig {
     #[prost(message, optional, tag = "1")]
     pub metadata: Option<ContainerMetadata>,
@@ -100,10 +92,6 @@ pub struct ContainerConfig {
     pub image: Option<ImageSpec>,
     #[prost(string, repeated, tag = "3")]
     pub command: Vec<String>,
-    #[prost(message, repeated, tag = "6")]
-    pub envs: Vec<KeyValue>,
-    #[prost(map = "string, string", tag = "10")]
-    pub annotations: HashMap<String, String>,
     #[prost(string, tag = "11")]
     pub log_path: String,
     #[prost(message, optional, tag = "15")]
@@ -163,16 +151,10 @@ pub struct ContainerStatusResponse {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ContainerStatus {
-    #[prost(string, tag = "1")]
-    pub id: String,
     #[prost(enumeration = "ContainerState", tag = "3")]
     pub state: i32,
     #[prost(int32, tag = "7")]
     pub exit_code: i32,
-    #[prost(string, tag = "10")]
-    pub reason: String,
-    #[prost(string, tag = "11")]
-    pub message: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
@@ -212,14 +194,9 @@ pub struct ImageStatusRequest {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ImageStatusResponse {
+    /// Whatever is to be said of it: it is there.
     #[prost(message, optional, tag = "1")]
-    pub image: Option<Image>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Image {
-    #[prost(string, tag = "1")]
-    pub id: String,
+    pub image: Option<Empty>,
 }
 
 impl PodSandboxId {

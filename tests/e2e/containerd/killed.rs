@@ -1,10 +1,9 @@
 //! Somebody of containerd's was killed, and started again.
 
-use std::fs;
-
-use crate::support::containerd::Namespace;
+use crate::support::ctr::Namespace;
 use crate::support::machine::INTERPOSED;
-use crate::support::process::{DEADLINE, holds_within, is_alive, kill, start, until};
+use crate::support::next::Next;
+use crate::support::process::{DEADLINE, find, holds_within, is_alive, kill, start, until};
 
 use super::{ASK, with_each_runtime};
 
@@ -60,13 +59,12 @@ fn containerd_and_the_shim() {
         place.containerd.kill();
         kill(shim);
         until("the shim's end", || !is_alive(shim));
-        if is_alive(container) {
-            assert!(
-                !place.machine.taken().is_empty(),
-                "{}: taken from a living container",
-                place.who
-            );
-        }
+        assert!(is_alive(container), "{}: it lives on", place.who);
+        assert!(
+            !place.machine.taken().is_empty(),
+            "{}: taken from a living container",
+            place.who
+        );
         place.containerd.start_again();
         // It finds a container without a shim, and takes it away.
         assert!(holds_within(DEADLINE, || !is_alive(container)), "{}", place.who);
@@ -76,15 +74,9 @@ fn containerd_and_the_shim() {
 }
 
 /// The process that reserves, before it becomes the real runtime.
-fn reserving(id: &str) -> Option<i32> {
-    let is_it = |pid: &i32| {
-        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<_> = line.split('\0').collect();
-        words[0] == INTERPOSED && words.contains(&"create") && words.contains(&id)
-    };
-    let pids = fs::read_dir("/proc").expect("/proc").flatten();
-    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.find(is_it)
+fn reserving(id: &str) -> i32 {
+    let found = find(|words| words[0] == INTERPOSED && words.contains(&"create") && words.contains(&id));
+    *found.first().expect("the runtime at work")
 }
 
 #[test]
@@ -93,12 +85,8 @@ fn the_runtime_while_it_reserves() {
         place.machine.set(&["init_ms=1500"]).expect("a fault");
         let id = Namespace::fresh_id();
         let mut running = start(&mut place.one.foreground(&id, &[ASK], &["true"]), None);
-        let mut runtime = None;
-        until("the runtime", || {
-            runtime = reserving(&id);
-            runtime.is_some()
-        });
-        kill(runtime.expect("it is there"));
+        place.machine.await_nvml();
+        kill(reserving(&id));
         running.wait(DEADLINE).failed();
         place.machine.set(&["init_ms="]).expect("no fault");
         place.the_next_one_gets_it();

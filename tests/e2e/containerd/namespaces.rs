@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use crate::support::containerd::Namespace;
+use crate::support::ctr::Namespace;
 use crate::support::machine::INTERPOSED;
+use crate::support::next::Next;
 
 use super::{ASK, with_each_runtime};
 

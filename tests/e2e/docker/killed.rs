@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::support::cgroups::View;
 use crate::support::docker::Docker;
 use crate::support::machine::{INTERPOSED, Machine};
+use crate::support::next::Next;
 use crate::support::process::{is_alive, kill, until};
 use crate::support::runtime::Runtime;
 
@@ -82,6 +83,10 @@ fn containerd() {
         let before = place.machine.taken();
         place.docker.containerd.kill();
         place.docker.containerd.start_again();
+        // dockerd takes its time to find it again.
+        until("containerd, for dockerd", || {
+            place.docker.run(&[], "true").status.success()
+        });
         assert!(place.docker.is_running(&id), "{}", place.who);
         assert_eq!(before, place.machine.taken(), "{}", place.who);
         place.the_next_one_is_refused();

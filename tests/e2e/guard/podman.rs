@@ -110,20 +110,16 @@ fn each_mode() {
 fn one_that_asks_is_served() {
     for runtime in [Runtime::Runc, Runtime::Crun] {
         let place = Place::new("strip", runtime, runtime.views()[0]);
-        let devices = place.machine.devices().expect("devices");
-        let own = devices
-            .iter()
-            .find(|device| device.profile == "2g.20gb")
-            .expect("a device");
+        let own = place.machine.device("2g.20gb");
         let options = ["--cap-add=MKNOD", "--annotation=mig.profile=2g.20gb"];
         let outcome = place
             .podman
-            .run(&options, &place.machine.probe(own).script())
+            .run(&options, &place.machine.probe(&own).script())
             .ok();
         let seen = Seen::read(&outcome.stdout);
         place
             .machine
-            .assert_isolated(&seen, own, true, "a container that asks");
+            .assert_isolated(&seen, &own, true, "a container that asks");
         assert_eq!(seen.visible_devices(), Some(own.uuid.as_str()));
         place.machine.assert_free("afterwards");
     }

@@ -1,69 +1,11 @@
-//! What a container has that was served by the interposed runtime: variable, nodes, rules; the same whichever way it
-//! asked, however often its bundle is used, and whichever other doors it passes.
+//! The edits that the interposed runtime makes: the same whichever way a container asked, however often its bundle is
+//! used, and whichever other doors it passes. That they give it its device and no other is told in own_device.rs.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Place, asking, somewhere, with_each_runtime};
 use crate::support::bundle::Bundle;
-use crate::support::machine::{Machine, PROGRAM};
-use crate::support::probe::Seen;
-use crate::support::runtime::{Engine, everywhere};
-
-/// The lone device of that profile on `one-gpu`.
-fn device(machine: &Machine) -> fake_node::Device {
-    let mut devices = machine.devices().expect("devices").into_iter();
-    devices
-        .find(|device| device.profile == "2g.20gb")
-        .expect("a device of that profile")
-}
-
-/// It may make any node, as engines let containers: the rules on opening are what is judged.
-fn bundle() -> Bundle {
-    let bundle = Bundle::new()
-        .annotation("mig.profile", "2g.20gb")
-        .env("NVIDIA_VISIBLE_DEVICES", "all")
-        .capability("CAP_MKNOD");
-    bundle.with(|config| {
-        let rules = config["linux"]["resources"]["devices"]
-            .as_array_mut()
-            .expect("rules");
-        rules.push(json!({"allow": true, "type": "c", "access": "m"}));
-    })
-}
-
-fn story(what: &str, can_make: bool, change: impl Fn(Bundle) -> Bundle) {
-    for (runtime, view) in everywhere() {
-        let machine = Machine::named("one-gpu");
-        let who = format!("{runtime} {view} {what}");
-        let own = device(&machine);
-        let bundle = change(bundle()).script(&machine.probe(&own).script()).write();
-        let engine = Engine::new(runtime, view).interposed(&machine);
-        // Twice: the second time config.json has our edits of the first.
-        for _ in 0..2 {
-            let seen = Seen::read(&engine.run(&bundle).ok().stdout);
-            machine.assert_isolated(&seen, &own, can_make, &who);
-            assert_eq!(seen.visible_devices(), Some(own.uuid.as_str()), "{who}");
-            machine.assert_free(&who);
-        }
-    }
-}
-
-#[test]
-fn a_root_process() {
-    story("root", true, |bundle| bundle);
-}
-
-#[test]
-fn a_process_that_is_not_root() {
-    story("uid 1000", true, |bundle| {
-        bundle.user(1000).capability("CAP_MKNOD")
-    });
-}
-
-#[test]
-fn a_user_namespace() {
-    story("user namespace", false, Bundle::user_namespace);
-}
+use crate::support::machine::PROGRAM;
 
 fn config(bundle: &Bundle) -> Value {
     let text = std::fs::read(bundle.config_file()).expect("config.json");

@@ -3,24 +3,25 @@
 
 use std::path::Path;
 
-use super::{PROFILE, Place, SLEEP, asking, somewhere, with_each_runtime};
+use super::{Place, asking, somewhere, with_each_runtime};
 use crate::support::gate::Gate;
-use crate::support::process::{DEADLINE, kill, run, until};
+use crate::support::machine::Machine;
+use crate::support::next::Next;
+use crate::support::process::{DEADLINE, Outcome, kill, run, until};
+use crate::support::rootfs::SLEEP;
 use crate::support::runtime::{Engine, Runtime};
 
-impl Place {
-    /// A container that asks for the one device runs.
-    #[track_caller]
-    fn the_next_one_gets_it(&self) {
-        self.engine.run(&asking("true").write()).ok();
-        self.machine.assert_free(&self.who);
+impl Next for Place {
+    fn machine(&self) -> &Machine {
+        &self.machine
     }
 
-    #[track_caller]
-    fn the_next_one_is_refused(&self) {
-        let outcome = self.engine.run(&asking("true").write()).failed();
-        assert!(outcome.stderr.contains("1 of 1 held"), "{}: {outcome}", self.who);
-        assert_eq!(outcome.code(), 1, "{}: {outcome}", self.who);
+    fn who(&self) -> &str {
+        &self.who
+    }
+
+    fn ask(&self, script: &str) -> Outcome {
+        self.engine.run(&asking(script).write())
     }
 }
 
@@ -173,7 +174,7 @@ fn kill_9_while_it_reserves() {
         let bundle = asking("true").write();
         let container = place.engine.container(&bundle);
         let mut creating = container.begin_create();
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        place.machine.await_nvml();
         kill(creating.pid());
         creating.wait(DEADLINE).failed();
         place.machine.set(&["init_ms="]).expect("no fault");
@@ -211,7 +212,7 @@ fn is_empty(group: &Path) -> bool {
     std::fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|pids| pids.is_empty())
 }
 
-/// Its pid was the reservation's owner, and its containers' leases are not bound to it any more.
+/// What created it owned the reservation and is gone; the lease is bound to the container's own process.
 #[test]
 fn a_container_outlives_what_created_it() {
     let place = somewhere(1);
@@ -219,6 +220,5 @@ fn a_container_outlives_what_created_it() {
     let mut container = place.engine.container(&bundle);
     container.create().ok();
     assert_eq!(place.machine.holding_process(), Some(container.pid()));
-    assert!(place.machine.status().to_string().contains(PROFILE));
     container.delete(true).ok();
 }

@@ -10,6 +10,7 @@ use super::{PROFILE, asking, somewhere};
 use crate::support::bundle::Bundle;
 use crate::support::machine::{CONFIG_VARIABLE, INTERPOSED, Machine};
 use crate::support::process::{Outcome, run};
+use crate::support::rootfs::SLEEP;
 use crate::support::scratch::Scratch;
 
 const REFUSED: i32 = 1;
@@ -152,7 +153,7 @@ fn a_configuration_that_cannot_be_read() {
 #[test]
 fn a_configuration_that_is_wrong_somewhere() {
     let place = somewhere(1);
-    let bundle = asking(super::SLEEP).write();
+    let bundle = asking(SLEEP).write();
     let mut container = place.engine.container(&bundle);
     container.create().ok();
     place.machine.configure("limits.devises", "8");
@@ -204,7 +205,7 @@ fn a_lease_that_somebody_else_wrote_into_it() {
 #[test]
 fn a_container_whose_lease_is_in_another_ledger() {
     let place = somewhere(1);
-    let bundle = asking(super::SLEEP).write();
+    let bundle = asking(SLEEP).write();
     let mut container = place.engine.container(&bundle);
     container.create().ok();
     let folder = Scratch::new("config");
@@ -268,7 +269,7 @@ fn a_call_that_runtimes_read_differently() {
 #[test]
 fn a_container_that_runs_already() {
     let place = somewhere(2);
-    let bundle = asking(super::SLEEP).write();
+    let bundle = asking(SLEEP).write();
     let mut container = place.engine.container(&bundle);
     container.create().ok();
     let before = fs::read(bundle.config_file()).expect("config.json");

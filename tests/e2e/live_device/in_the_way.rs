@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{bundle, isolated, own, refused};
+use super::{PROFILE, bundle, isolated, refused};
 use crate::support::machine::Machine;
 use crate::support::runtime::{Engine, Runtime, everywhere};
 use crate::support::scratch::Scratch;
@@ -14,7 +14,7 @@ use crate::support::scratch::Scratch;
 fn a_wrong_node_in_a_nodes_place_is_replaced() {
     for (runtime, view) in everywhere() {
         let (machine, engine) = (Machine::named("one-gpu"), Engine::new(runtime, view));
-        let own = own(&machine);
+        let own = machine.device(PROFILE);
         let wrong = |config: &mut Value, path: &str, mode: u32, (major, minor): (u32, u32)| {
             let node = json!({"path": path, "type": "c", "major": major, "minor": minor, "fileMode": mode,
                               "uid": 7, "gid": 7});

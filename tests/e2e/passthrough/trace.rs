@@ -1,56 +1,25 @@
 //! What the program asks of the kernel for a container that did not ask, as strace sees it.
 
 use std::fs::{self, File};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::json;
 
 use super::{Broken, STATE_STAGES, config};
-use crate::support::machine::PROGRAM;
+use crate::support::machine::{Machine, PROGRAM};
+use crate::support::trace;
 
-/// Every call that names a file, maps one, makes a process or a socket, or reads, from the program's first on.
+/// The stage's calls, with this document on its standard input.
 fn calls(broken: &Broken, stage: &str, document: &str) -> Vec<String> {
-    let folder = &broken.0;
-    let (document, trace) = (folder.file("document", document), folder.join("trace"));
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-e", "signal=none", "-e"]);
-    strace.args(["trace=%file,%network,%process,mmap,read", "-o"]);
-    strace.arg(&trace).arg(PROGRAM).args(broken.arguments(stage));
-    // An engine's hooks don't have it, cargo's tests do.
-    strace.env_remove("LD_LIBRARY_PATH");
-    strace
-        .stdin(File::open(document).expect("a file of ours"))
-        .stdout(Stdio::null());
-    let status = strace.status().expect("strace (run tests/setup)");
-    assert!(status.success(), "strace of {stage}: {status}");
-    let text = fs::read_to_string(&trace).expect("a trace");
-    let calls = text
-        .lines()
-        .map(|line| line.split_once(' ').expect("a pid").1.trim());
-    let calls = calls.filter(|call| !is_memory(call));
-    calls.map(str::to_owned).collect()
-}
-
-/// A mapping of no file, or a question about one that is open already.
-fn is_memory(call: &str) -> bool {
-    call.starts_with("mmap(") && call.contains("MAP_ANONYMOUS") || call.contains(", \"\", ")
-}
-
-/// Rust's runtime looks up where its stack ends, before any program's first line.
-fn is_of_rust(call: &str) -> bool {
-    call.contains("\"/proc/self/maps\"") || call.starts_with("read(3, ")
+    let document = File::open(broken.0.file("document", document)).expect("a file of ours");
+    trace::calls(Command::new(PROGRAM).args(broken.arguments(stage)), document)
 }
 
 /// From the loader's last library on, the program does nothing but read its standard input to the end, and end.
 #[track_caller]
 fn opens_nothing(broken: &Broken, stage: &str, document: &str) {
     let calls = calls(broken, stage, document);
-    assert!(calls[0].starts_with("execve("), "{stage}: {calls:#?}");
-    let loaded = calls
-        .iter()
-        .rposition(|call| call.starts_with("mmap("))
-        .unwrap_or(0);
-    let (loader, program) = calls.split_at(loaded + 1);
+    let (loader, program) = trace::loader_and_program(&calls);
     let reads = |call: &String| call.starts_with("read(0, ");
     assert!(
         !loader.iter().any(reads),
@@ -58,7 +27,7 @@ fn opens_nothing(broken: &Broken, stage: &str, document: &str) {
     );
     let work = program.iter().position(reads).expect("it reads its input");
     let (start, work) = program.split_at(work);
-    let before: Vec<_> = start.iter().filter(|call| !is_of_rust(call)).collect();
+    let before: Vec<_> = start.iter().filter(|call| !trace::is_of_rust(call)).collect();
     assert!(before.is_empty(), "{stage}: {before:#?}");
     let end = |call: &String| call.starts_with("exit_group(0)");
     let other: Vec<_> = work.iter().filter(|call| !reads(call) && !end(call)).collect();
@@ -89,7 +58,7 @@ fn the_other_stages_open_nothing_and_start_nothing() {
 /// The trace shows what it is to show: a container that asks makes the program open things.
 #[test]
 fn a_container_that_asks_is_seen_to_open_something() {
-    let machine = crate::support::machine::Machine::named("one-gpu");
+    let machine = Machine::named("one-gpu");
     let broken = Broken::new();
     fs::copy(machine.config(), broken.0.join("config.toml")).expect("config.toml");
     let state = json!({"ociVersion": "1.0.2-dev", "id": "a", "status": "stopped", "bundle": "/no/such/bundle",

@@ -21,18 +21,6 @@ fn impatient(name: &str) -> Machine {
     machine
 }
 
-/// The children that ask this machine's NVML.
-fn children(machine: &Machine) -> Vec<i32> {
-    let library = machine.library().display().to_string();
-    let pids = fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let asks = |pid: &i32| {
-        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split('\0').any(|word| word == library) && is_alive(*pid)
-    };
-    pids.filter(asks).collect()
-}
-
 #[test]
 fn a_call_that_hangs_is_named_with_its_gpu() {
     for (fault, call) in [
@@ -54,7 +42,7 @@ fn a_call_that_hangs_is_named_with_its_gpu() {
             took > Duration::from_secs(1) && took < Duration::from_secs(10),
             "{call}: {took:?}"
         );
-        until("the child's end", || children(&machine).is_empty());
+        until("the child's end", || machine.asking_nvml().is_empty());
         machine.set(&["hang="]).expect("no fault");
         serves(&machine);
     }
@@ -106,8 +94,8 @@ fn what_hangs_has_nothing_of_the_engines_open() {
         .write_all(config(ASKS).to_string().as_bytes())
         .expect("its document");
     drop(input);
-    until("a child that hangs", || children(&machine).len() == 1);
-    let child = children(&machine)[0];
+    until("a child that hangs", || machine.asking_nvml().len() == 1);
+    let child = machine.asking_nvml()[0];
     until("the child to cut itself loose", || session(child) == child);
 
     // Others can give back what they hold meanwhile.

@@ -17,10 +17,7 @@ const DRIVERS_TOOLS: &str = "make the driver's nodes with 'nvidia-modprobe -u -c
 
 /// The device that [`ASKS`] gets on `one-gpu`.
 fn own(machine: &Machine) -> Device {
-    let mut devices = machine.devices().expect("devices").into_iter();
-    devices
-        .find(|device| device.profile == "1g.10gb")
-        .expect("a device of that profile")
+    machine.device("1g.10gb")
 }
 
 /// The nodes of its two capabilities, GPU instance first.
