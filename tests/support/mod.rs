@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod cgroups;
+pub mod container;
 pub mod containerd;
 pub mod cri;
 pub mod ctr;
