@@ -11,8 +11,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::cgroups::View;
-use crate::support::containerd::{Namespace, Setup};
+use crate::support::containerd::Setup;
 use crate::support::cri::{self, Cri};
+use crate::support::ctr::Namespace;
 use crate::support::docker::{self, Docker};
 use crate::support::process::{is_alive, kill, until};
 use crate::support::runtime::{Runtime, everywhere};

@@ -10,7 +10,8 @@ mod said;
 use std::path::Path;
 
 use crate::support::cgroups::View;
-use crate::support::containerd::{Containerd, Namespace};
+use crate::support::containerd::Containerd;
+use crate::support::ctr::Namespace;
 use crate::support::machine::{INTERPOSED, Machine};
 use crate::support::probe::Seen;
 use crate::support::runtime::{Runtime, everywhere};

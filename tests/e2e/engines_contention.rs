@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::contention::{Verdict, until_it_ran};
 use crate::support::cgroups::View;
-use crate::support::containerd::{Containerd, Namespace, Setup};
+use crate::support::containerd::{Containerd, Setup};
+use crate::support::ctr::Namespace;
 use crate::support::docker::{self, Docker};
 use crate::support::machine::{CONFIG_VARIABLE, INTERPOSED, Machine};
 use crate::support::podman::{self, Podman};

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::reasons::{assert_said, no_such_profile};
 use crate::support::bundle::Bundle;
 use crate::support::cgroups::View;
-use crate::support::containerd::Namespace;
+use crate::support::ctr::Namespace;
 use crate::support::machine::{INTERPOSED, Machine};
 use crate::support::probe::Seen;
 use crate::support::process::until;

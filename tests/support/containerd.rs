@@ -1,4 +1,4 @@
-//! containerd, with a root, a state, sockets and a configuration of the test's own, and `ctr`, its client.
+//! containerd, with a root, a state, sockets and a configuration of the test's own.
 //!
 //! Shims keep their sockets in /run/containerd/s and runtimes their state below /run/containerd, whatever the
 //! configuration says; each view has a /run/containerd of its own (`cgroups.rs`), so the machine's stays as it is.
@@ -9,13 +9,14 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use super::cgroups::View;
+use super::ctr::Namespace;
 use super::image::{self, IMAGE};
-use super::process::{DEADLINE, Outcome, Running, holds_within, kill, quietly, run, start, until};
+use super::process::{DEADLINE, Running, holds_within, kill, run, start};
 use super::runtime::program;
 use super::scratch::{self, Scratch};
 
 /// Copies, as no other snapshotter does: it works on every filesystem.
-const SNAPSHOTTER: &str = "native";
+pub const SNAPSHOTTER: &str = "native";
 
 /// What a containerd is started with.
 #[derive(Clone, Debug)]
@@ -138,13 +139,8 @@ impl Containerd {
     /// One containerd namespace, with the image, whose containers `runtime` runs.
     #[track_caller]
     pub fn namespace(&self, name: &str, runtime: &Path) -> Namespace<'_> {
-        let namespace = Namespace {
-            containerd: self,
-            name: name.to_owned(),
-            runtime: runtime.to_owned(),
-        };
         self.import(name);
-        namespace
+        Namespace::of(self, name, runtime)
     }
 
     /// Puts the image into a containerd namespace.
@@ -229,94 +225,5 @@ impl Drop for Containerd {
         drop(self.daemon.get_mut().map(Option::take));
         self.setup.view.clear(&self.cgroup_parent());
         self.setup.view.unmount_below(self.folder.path());
-    }
-}
-
-/// One containerd namespace, as `ctr` works in it.
-#[derive(Debug)]
-pub struct Namespace<'a> {
-    containerd: &'a Containerd,
-    name: String,
-    runtime: PathBuf,
-}
-
-impl Namespace<'_> {
-    /// An id for a container that no other has.
-    pub fn fresh_id() -> String {
-        format!("omh-{}-{}", std::process::id(), scratch::number())
-    }
-
-    /// `ctr ...` in this namespace.
-    pub fn call(&self, args: &[&str]) -> Outcome {
-        run(self.containerd.ctr(&self.name).args(args))
-    }
-
-    /// `ctr SUBCOMMAND`, `run` or `container create`, as far as the image, with what every container of the tests has.
-    pub fn container(&self, subcommand: &[&str]) -> Command {
-        let mut command = self.containerd.ctr(&self.name);
-        command.args(subcommand).args(["--snapshotter", SNAPSHOTTER]);
-        command.arg("--runc-binary").arg(&self.runtime);
-        // Where the unified hierarchy has no cpu controller, ctr's default shares can't be set.
-        command.args(["--cpu-shares", "0"]);
-        command
-    }
-
-    /// Runs a script in a fresh container.
-    pub fn run(&self, options: &[&str], script: &str) -> Outcome {
-        self.run_program(options, &["sh", "-c", script])
-    }
-
-    /// Runs a program in a fresh container.
-    pub fn run_program(&self, options: &[&str], args: &[&str]) -> Outcome {
-        run(&mut self.foreground(&Self::fresh_id(), options, args))
-    }
-
-    /// `ctr run --rm`
-    pub fn foreground(&self, id: &str, options: &[&str], args: &[&str]) -> Command {
-        let mut command = self.container(&["run", "--rm"]);
-        command.arg("--cgroup").arg(self.group(id));
-        command.args(options).args([IMAGE, id]).args(args);
-        command
-    }
-
-    /// A container that sleeps until it is told to end.
-    #[track_caller]
-    pub fn sleeper(&self, id: &str, options: &[&str]) {
-        let mut command = self.container(&["run", "--detach"]);
-        command.arg("--cgroup").arg(self.group(id));
-        let script = "trap 'exit 0' TERM; sleep 1000 & wait";
-        run(command.args(options).args([IMAGE, id, "sh", "-c", script])).ok();
-    }
-
-    /// `RUNNING`, `STOPPED`, or nothing where there is no such task.
-    pub fn status(&self, id: &str) -> String {
-        let listed = self.call(&["tasks", "list"]).stdout;
-        let mut lines = listed
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>());
-        lines
-            .find(|words| words.first() == Some(&id))
-            .and_then(|words| words.last().map(ToString::to_string))
-            .unwrap_or_default()
-    }
-
-    /// Waits for the task's end.
-    #[track_caller]
-    pub fn await_end(&self, id: &str) {
-        until(&format!("the end of {id}"), || self.status(id) != "RUNNING");
-    }
-
-    fn group(&self, id: &str) -> String {
-        format!("{}/{}-{id}", self.containerd.cgroup_parent(), self.name)
-    }
-
-    /// Removes a container and its task, whatever they are at.
-    pub fn remove(&self, id: &str) {
-        quietly(
-            self.containerd
-                .ctr(&self.name)
-                .args(["tasks", "delete", "--force", id]),
-        );
-        quietly(self.containerd.ctr(&self.name).args(["containers", "delete", id]));
     }
 }

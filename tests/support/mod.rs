@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod cgroups;
 pub mod containerd;
 pub mod cri;
+pub mod ctr;
 pub mod docker;
 pub mod gate;
 pub mod image;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::containerd::Namespace;
+use crate::support::ctr::Namespace;
 use crate::support::machine::INTERPOSED;
 use crate::support::process::{DEADLINE, holds_within, is_alive, kill, start, until};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::containerd::Namespace;
+use crate::support::ctr::Namespace;
 use crate::support::machine::INTERPOSED;
 
 use super::{ASK, with_each_runtime};

@@ -1,7 +1,7 @@
 //! What `ctr` says of a container that is refused.
 
 use crate::reasons::{assert_said, no_such_profile};
-use crate::support::containerd::Namespace;
+use crate::support::ctr::Namespace;
 use crate::support::process::run;
 use crate::support::stream::Stream;
 
