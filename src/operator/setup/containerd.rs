@@ -9,7 +9,7 @@ use std::process::Command;
 use super::containerd_file::ConfigFile;
 use super::file::Found;
 use super::plan::{Change, Plan, as_it_was};
-use super::toml_text::Toml;
+use super::toml_file::Toml;
 use super::{RUNTIME, Setup, program};
 use crate::failure::Failure;
 

@@ -8,9 +8,8 @@ use super::crio_others::{Inherited, Others};
 use super::file::Found;
 use super::plan::{Change, Plan};
 use super::toml_entry::Entry;
-use super::toml_list::List;
-use super::toml_text::{Toml, quoted};
-use super::{RUNTIME, Setup, program};
+use super::toml_file::{Toml, quoted};
+use super::{RUNTIME, Setup, program, toml_list};
 use crate::failure::Failure;
 
 const USUAL: &str = "/etc/crio/crio.conf.d/50-oci-mig-hook.conf";
@@ -85,15 +84,11 @@ fn undo(found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
         return Err(Failure::refused(what, "CRI-O's default_runtime is mig")
             .remedy("name another default_runtime first"));
     }
-    let marks: Vec<&str> = NEW.lines().filter(|line| line.starts_with('#')).collect();
-    let left = toml.without(&TABLE, &marks);
-    let is_nothing = left
-        .lines()
-        .all(|line| line.trim().is_empty() || marks.contains(&line));
+    let left = toml.without(&TABLE, NEW);
     let after = match found.backup()? {
         // It may have had no newline at its end.
         Some(backup) if backup.trim_end() == left.trim_end() => Some(backup),
-        None if is_nothing => None,
+        None if left.trim().is_empty() => None,
         _ => Some(left),
     };
     plan.changes = vec![Change::take_out(found.clone(), after)?];
@@ -128,17 +123,17 @@ fn with(
 fn with_variable(path: &Path, text: &str, variable: &str) -> Result<String, Failure> {
     let keys = [&TABLE[..], &["monitor_env"]].concat();
     let toml = Toml::read(path, text)?;
-    let variables = toml.strings(&keys).unwrap_or_default();
-    let (Some(list), false) = (toml.value(&keys), variables.contains(&variable)) else {
-        return Ok(text.to_owned());
-    };
     let name = variable.split_inclusive('=').next().unwrap_or_default();
-    let old = variables.iter().find(|old| old.starts_with(name));
-    let Some(list) = List::new(text, list) else {
+    let variables = toml.strings(&keys).unwrap_or_default();
+    if variables.contains(&variable) {
         return Ok(text.to_owned());
-    };
-    match old {
-        Some(old) => with_variable(path, &list.without(old), variable),
-        None => Ok(list.with(variable)),
     }
+    let old = variables.iter().find(|old| old.starts_with(name));
+    let after = toml.with_list(&keys, |list| {
+        toml_list::add(list, variable);
+        if let Some(old) = old {
+            toml_list::remove(list, old);
+        }
+    });
+    Ok(after.unwrap_or(text.to_owned()))
 }

@@ -8,7 +8,7 @@ use super::Setup;
 use super::crio::TABLE;
 use super::file::Found;
 use super::program;
-use super::toml_text::{Toml, quoted};
+use super::toml_file::{Toml, quoted};
 use crate::failure::Failure;
 
 /// Where the wrapper looks for a runtime that no configuration names.
@@ -47,7 +47,7 @@ impl Others {
     }
 
     /// The last file in which `find` finds something, and what it finds.
-    fn last<T>(&self, find: impl Fn(&Toml<'_>) -> Option<T>) -> Result<Option<(&Path, T)>, Failure> {
+    fn last<T>(&self, find: impl Fn(&Toml) -> Option<T>) -> Result<Option<(&Path, T)>, Failure> {
         let mut last = None;
         for file in &self.0 {
             let toml = Toml::read(&file.path, file.text.as_deref().unwrap_or_default())?;
@@ -61,7 +61,7 @@ impl Others {
     /// The file that has a runtime of our name.
     pub fn with_our_name(&self) -> Result<Option<&Path>, Failure> {
         Ok(self
-            .last(|toml| toml.value(&TABLE).map(|_| ()))?
+            .last(|toml| toml.item(&TABLE).map(|_| ()))?
             .map(|(path, ())| path))
     }
 

@@ -21,8 +21,9 @@ mod podman_list;
 mod program;
 mod say;
 mod toml_entry;
+mod toml_file;
+mod toml_header;
 mod toml_list;
-mod toml_text;
 
 use std::ops::Range;
 use std::path::PathBuf;

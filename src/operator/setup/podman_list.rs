@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::file::Found;
 use super::plan::{Change, as_it_was};
-use super::spliced;
-use super::toml_list::List;
-use super::toml_text::{Toml, appended, quoted};
+use super::toml_file::{Toml, appended, quoted};
+use super::toml_list;
 use crate::failure::Failure;
 
 /// The distribution's file, which is not ours to change.
@@ -98,31 +97,16 @@ impl HooksDir {
     fn added(&self, text: Option<&str>, file: &Found, base: &[String]) -> Result<String, Failure> {
         let text = text.unwrap_or_default();
         let toml = Toml::read(&file.path, text)?;
-        let after = match toml.value(&KEY).and_then(|list| List::new(text, list)) {
-            Some(list) => list.with(&self.folder),
-            None => self.with_list(text, &toml, base),
+        let after = if toml.item(&KEY).is_some() {
+            toml.with_list(&KEY, |list| toml_list::add(list, &self.folder))
+        } else if toml.item(&KEY[..1]).is_some() {
+            let new = Toml::read(&file.path, &self.new_file(base))?;
+            new.item(&KEY)
+                .and_then(|list| toml.with_value(&KEY, list.clone()))
+        } else {
+            Some(appended(text, &self.new_file(base)))
         };
-        let now = Found {
-            path: file.path.clone(),
-            text: Some(after),
-        };
-        match strings(&now) {
-            Some(folders) if folders.contains(&self.folder) => Ok(now.text.unwrap_or_default()),
-            _ => Err(self.cant_be_added(file)),
-        }
-    }
-
-    fn with_list(&self, text: &str, toml: &Toml<'_>, base: &[String]) -> String {
-        let new = self.new_file(base);
-        let Some(engine) = toml.value(&KEY[..1]) else {
-            return appended(text, &new);
-        };
-        let header = engine.span().end;
-        let line = text[header..]
-            .find('\n')
-            .map_or(text.len(), |end| header + end + 1);
-        let (_, list) = new.split_once("[engine]\n").unwrap_or(("", &new));
-        spliced(text, line..line, list)
+        after.ok_or_else(|| self.cant_be_added(file))
     }
 
     fn new_file(&self, base: &[String]) -> String {
@@ -137,19 +121,13 @@ impl HooksDir {
 
     /// What is left of a file that somebody else changed too; `None` where it was ours and says nothing else.
     fn removed(&self, file: &Found) -> Result<Option<String>, Failure> {
-        let text = file.text.as_deref().unwrap_or_default();
         let toml = read(file)?;
         let ours = [self.before_ours(), vec![self.folder.clone()]].concat();
         if strings(file).as_ref() != Some(&ours) {
-            let list = toml.value(&KEY).and_then(|list| List::new(text, list));
-            return Ok(list.map(|list| list.without(&self.folder)));
+            return Ok(toml.with_list(&KEY, |list| toml_list::remove(list, &self.folder)));
         }
-        let marks: Vec<&str> = NEW.lines().filter(|line| line.starts_with('#')).collect();
-        let left = toml.without(&KEY, &marks);
-        let is_nothing = left
-            .lines()
-            .map(str::trim)
-            .all(|line| line.is_empty() || line == "[engine]" || marks.contains(&line));
+        let left = toml.without(&KEY, NEW);
+        let is_nothing = matches!(left.trim(), "" | "[engine]");
         Ok((!is_nothing || file.backup()?.is_some()).then_some(left))
     }
 
@@ -176,7 +154,7 @@ fn usual_files() -> Vec<PathBuf> {
     first.into_iter().chain(paths).collect()
 }
 
-fn read(file: &Found) -> Result<Toml<'_>, Failure> {
+fn read(file: &Found) -> Result<Toml, Failure> {
     Toml::read(&file.path, file.text.as_deref().unwrap_or_default())
 }
 
