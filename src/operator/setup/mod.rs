@@ -25,7 +25,6 @@ mod toml_file;
 mod toml_header;
 mod toml_list;
 
-use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::config::Config;
@@ -112,9 +111,4 @@ fn plan(order: &Setup) -> Result<Plan, Failure> {
         Engine::Crio(runtime) => crio::plan(order, runtime.as_deref()),
         Engine::Podman(hooks_dir, guard) => podman::plan(order, hooks_dir.as_deref(), *guard),
     }
-}
-
-/// The text with `range` replaced.
-fn spliced(text: &str, range: Range<usize>, by: &str) -> String {
-    format!("{}{by}{}", &text[..range.start], &text[range.end..])
 }

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::file::Found;
-use super::plan::{Change, as_it_was};
+use super::plan::Change;
 use super::toml_file::{Toml, appended, quoted};
 use super::toml_list;
 use crate::failure::Failure;
@@ -53,16 +53,12 @@ impl HooksDir {
         if folders.contains(&self.folder) {
             return Ok(None);
         }
-        match last {
-            Some(file) if file.path != Path::new(DISTRIBUTION) => {
-                let after = self.added(file.text.as_deref(), file, &[])?;
-                Change::put_in(file.clone(), after, false).map(Some)
-            }
-            _ => {
-                let after = self.added(self.ours.text.as_deref(), &self.ours, &self.before_ours())?;
-                Change::put_in(self.ours.clone(), after, false).map(Some)
-            }
-        }
+        let (file, base) = match last {
+            Some(file) if file.path != Path::new(DISTRIBUTION) => (file, vec![]),
+            _ => (&self.ours, self.before_ours()),
+        };
+        let after = self.added(file.says(), file, &base)?;
+        Change::put_in(file.clone(), after, false).map(Some)
     }
 
     /// The changes that take our folder out of every list.
@@ -77,11 +73,13 @@ impl HooksDir {
 
     fn out_of(&self, file: &Found) -> Result<Change, Failure> {
         let base = self.before_ours();
-        let after = match as_it_was(file, |text| self.added(text, file, &base))? {
-            Some(before) => before,
-            None => self.removed(file)?,
-        };
-        Change::take_out(file.clone(), after)
+        let (left, says_nothing) = self.removed(file)?;
+        Change::take_out(
+            file.clone(),
+            |before| self.added(before, file, &base),
+            left,
+            says_nothing,
+        )
     }
 
     /// The folders that Podman reads without us.
@@ -94,8 +92,7 @@ impl HooksDir {
     }
 
     /// The text with our folder in its list; with a list that begins with `base` where it has none.
-    fn added(&self, text: Option<&str>, file: &Found, base: &[String]) -> Result<String, Failure> {
-        let text = text.unwrap_or_default();
+    fn added(&self, text: &str, file: &Found, base: &[String]) -> Result<String, Failure> {
         let toml = Toml::read(&file.path, text)?;
         let after = if toml.item(&KEY).is_some() {
             toml.with_list(&KEY, |list| toml_list::add(list, &self.folder))
@@ -119,16 +116,17 @@ impl HooksDir {
         NEW.replace(&lines(&template), &lines(&wanted))
     }
 
-    /// What is left of a file that somebody else changed too; `None` where it was ours and says nothing else.
-    fn removed(&self, file: &Found) -> Result<Option<String>, Failure> {
+    /// The text without our folder, and whether it says nothing else.
+    fn removed(&self, file: &Found) -> Result<(String, bool), Failure> {
         let toml = read(file)?;
         let ours = [self.before_ours(), vec![self.folder.clone()]].concat();
         if strings(file).as_ref() != Some(&ours) {
-            return Ok(toml.with_list(&KEY, |list| toml_list::remove(list, &self.folder)));
+            let left = toml.with_list(&KEY, |list| toml_list::remove(list, &self.folder));
+            return Ok((left.unwrap_or_default(), false));
         }
         let left = toml.without(&KEY, NEW);
-        let is_nothing = matches!(left.trim(), "" | "[engine]");
-        Ok((!is_nothing || file.backup()?.is_some()).then_some(left))
+        let says_nothing = matches!(left.trim(), "" | "[engine]");
+        Ok((left, says_nothing))
     }
 
     fn cant_be_added(&self, file: &Found) -> Failure {
@@ -155,7 +153,7 @@ fn usual_files() -> Vec<PathBuf> {
 }
 
 fn read(file: &Found) -> Result<Toml, Failure> {
-    Toml::read(&file.path, file.text.as_deref().unwrap_or_default())
+    Toml::read(&file.path, file.says())
 }
 
 /// The file's list, where it has one.
