@@ -20,12 +20,12 @@ const RESTART: &str = "systemctl restart containerd (running containers go on)";
 pub fn plan(order: &Setup, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let found = Found::look(order.engine_config.as_deref().unwrap_or(Path::new(USUAL)))?;
     match order.undo {
-        true => undo(found, runtime),
-        false => put_in(order, found, runtime),
+        true => undo(&found, runtime),
+        false => put_in(order, &found, runtime),
     }
 }
 
-fn put_in(order: &Setup, found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
+fn put_in(order: &Setup, found: &Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let wrapper = program::wrapper(runtime)?;
     let text = found.says();
     let toml = Toml::read(&found.path, text)?;
@@ -53,7 +53,7 @@ fn put_in(order: &Setup, found: Found, runtime: Option<&Path>) -> Result<Plan, F
     Ok(plan)
 }
 
-fn undo(found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
+fn undo(found: &Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let mut plan = Plan {
         already: format!("{} has no runtime '{RUNTIME}'", found.path.display()),
         ..Plan::default()
@@ -76,8 +76,7 @@ fn undo(found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let left = file.without();
     let says_nothing = file.is_new(&left);
     plan.changes = vec![Change::take_out(found.clone(), again, left, says_nothing)?];
-    plan.notes
-        .push("pods of the RuntimeClass with the handler mig can't be started here any more".to_owned());
+    plan.notes.push(super::PODS_LOST.to_owned());
     plan.next.push(RESTART.to_owned());
     Ok(plan)
 }

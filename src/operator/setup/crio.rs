@@ -24,8 +24,8 @@ const RESTART: &str = "systemctl restart crio (running containers go on)";
 pub fn plan(order: &Setup, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let found = Found::look(order.engine_config.as_deref().unwrap_or(Path::new(USUAL)))?;
     match order.undo {
-        true => undo(found, runtime),
-        false => put_in(order, found, runtime),
+        true => undo(&found, runtime),
+        false => put_in(order, &found, runtime),
     }
 }
 
@@ -38,7 +38,7 @@ fn entry<'a>(file: &'a Path, named: Option<&'a Path>) -> Entry<'a> {
     }
 }
 
-fn put_in(order: &Setup, found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
+fn put_in(order: &Setup, found: &Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let wrapper = program::wrapper(runtime)?;
     let others = Others::look(&found.path)?;
     if let Some(path) = others.with_our_name()? {
@@ -78,7 +78,7 @@ fn put_in(order: &Setup, found: Found, runtime: Option<&Path>) -> Result<Plan, F
     Ok(plan)
 }
 
-fn undo(found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
+fn undo(found: &Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let mut plan = Plan {
         already: format!("{} has no runtime '{RUNTIME}'", found.path.display()),
         ..Plan::default()
@@ -99,8 +99,7 @@ fn undo(found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let left = toml.without(&TABLE, NEW);
     let says_nothing = left.trim().is_empty();
     plan.changes = vec![Change::take_out(found.clone(), again, left, says_nothing)?];
-    plan.notes
-        .push("pods of the RuntimeClass with the handler mig can't be started here any more".to_owned());
+    plan.notes.push(super::PODS_LOST.to_owned());
     plan.next.push(RESTART.to_owned());
     Ok(plan)
 }

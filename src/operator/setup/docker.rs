@@ -21,15 +21,15 @@ pub fn plan(order: &Setup, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let file = Daemon::read(&found.path, found.says())?;
     let ours = file.program()?;
     if let Some(other) = ours.filter(|path| !program::is_wrapper(path, runtime)) {
-        return Err(not_ours(&found.path, other));
+        return Err(program::not_ours(&found.path, Some(other)));
     }
     match order.undo {
         true => undo(&found, &file),
-        false => put_in(order, found.clone(), &file, &program::wrapper(runtime)?),
+        false => put_in(order, &found, &file, &program::wrapper(runtime)?),
     }
 }
 
-fn put_in(order: &Setup, found: Found, file: &Daemon<'_>, wrapper: &str) -> Result<Plan, Failure> {
+fn put_in(order: &Setup, found: &Found, file: &Daemon<'_>, wrapper: &str) -> Result<Plan, Failure> {
     let name = found.path.display().to_string();
     let mut plan = Plan {
         already: format!("{name} has the runtime '{RUNTIME}' already"),
@@ -38,7 +38,7 @@ fn put_in(order: &Setup, found: Found, file: &Daemon<'_>, wrapper: &str) -> Resu
     let after = file.with(wrapper)?;
     if found.text.as_ref() != Some(&after) {
         let is_ours = file.program()?.is_some();
-        plan.changes = vec![Change::put_in(found, after, is_ours)?];
+        plan.changes = vec![Change::put_in(found.clone(), after, is_ours)?];
         plan.next
             .push("systemctl reload docker (running containers go on)".to_owned());
     }
@@ -131,7 +131,7 @@ impl<'t> Daemon<'t> {
         match self.entry().map(|entry| entry["path"].as_str()) {
             None => Ok(None),
             Some(Some(path)) => Ok(Some(path)),
-            Some(None) => Err(not_ours(self.path, "another kind of runtime")),
+            Some(None) => Err(program::not_ours(self.path, None)),
         }
     }
 
@@ -165,12 +165,4 @@ impl<'t> Daemon<'t> {
 fn not_json(path: &Path, error: &serde_json::Error) -> Failure {
     Failure::host(format!("{} is not JSON", path.display()), error)
         .remedy("correct it first; nothing was changed")
-}
-
-fn not_ours(path: &Path, what: &str) -> Failure {
-    Failure::refused(
-        format!("{} has a runtime 'mig' that is not ours", path.display()),
-        format!("it is {what}"),
-    )
-    .remedy("rename or remove that one first; nothing was changed")
 }

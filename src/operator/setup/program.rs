@@ -43,6 +43,15 @@ pub fn is_wrapper(path: &str, named: Option<&Path>) -> bool {
     Path::new(path).file_name() == Some(WRAPPER.as_ref()) || named.as_deref() == Some(Path::new(path))
 }
 
+/// Refuses a runtime of our name in this file that calls another program, or none.
+pub fn not_ours(file: &Path, other: Option<&str>) -> Failure {
+    Failure::refused(
+        format!("{} has a runtime 'mig' that is not ours", file.display()),
+        format!("it is {}", other.unwrap_or("another kind of runtime")),
+    )
+    .remedy("rename or remove that one first; nothing was changed")
+}
+
 /// A path as text, from the root on.
 pub fn absolute_text(path: &Path) -> Result<String, Failure> {
     text(&absolute(path)?)

@@ -35,11 +35,7 @@ impl Entry<'_> {
         }
         match toml.string(&self.program_keys()) {
             Some(path) if program::is_wrapper(path, self.named) => Ok(Some(path.to_owned())),
-            other => Err(Failure::refused(
-                format!("{} has a runtime 'mig' that is not ours", self.file.display()),
-                format!("it is {}", other.unwrap_or("another kind of runtime")),
-            )
-            .remedy("rename or remove that one first; nothing was changed")),
+            other => Err(program::not_ours(self.file, other)),
         }
     }
 
