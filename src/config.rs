@@ -17,6 +17,8 @@ use crate::policy::Limits;
 /// Where the configuration is looked for when no `--config` names it. There it may be absent.
 pub const DEFAULT_PATH: &str = "/etc/oci-mig-hook/config.toml";
 
+const DEFAULT_LEDGER: &str = "/run/oci-mig-hook";
+
 /// What the program goes by: every key resolved, each default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -55,6 +57,15 @@ pub enum Guard {
     Refuse,
     /// It starts without them.
     Strip,
+}
+
+/// What is left of a configuration that is wrong somewhere: enough to find the runtime that living containers are in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Essentials {
+    /// `runtime.path`, as in [`Config`].
+    pub runtime: Option<PathBuf>,
+    /// `ledger.dir`, as in [`Config`].
+    pub ledger_dir: PathBuf,
 }
 
 /// Where the driver shows itself: `driver.*`.
@@ -154,6 +165,23 @@ impl Config {
     }
 }
 
+impl Essentials {
+    /// Reads what can be read of the file that [`Config::load`] has failed on. None where it is not even TOML, or one of
+    /// the essentials is wrong itself.
+    pub fn salvage(named: Option<&Path>) -> Option<Essentials> {
+        let text = std::fs::read_to_string(named.unwrap_or(Path::new(DEFAULT_PATH))).ok()?;
+        let file: toml::Table = toml::from_str(&text).ok()?;
+        let path = |table: &str, key: &str| match file.get(table).map(|table| table.get(key)) {
+            None | Some(None) => Some(None),
+            Some(Some(value)) => value.as_str().map(|path| Some(PathBuf::from(path))),
+        };
+        Some(Essentials {
+            runtime: named_path("runtime.path", path("runtime", "path")?).ok()?,
+            ledger_dir: absolute("ledger.dir", path("ledger", "dir")?, DEFAULT_LEDGER).ok()?,
+        })
+    }
+}
+
 fn bad(path: &Path, why: &str) -> Failure {
     Failure::host(format!("configuration file {}", path.display()), why)
         .remedy("correct it; every key is explained in oci-mig-hook(1)")
@@ -182,7 +210,7 @@ fn resolve(file: File, named: Option<&Path>) -> Result<Config, String> {
             library: named_path("nvml.library", file.nvml.library)?,
             deadline: length("nvml.deadline", file.nvml.deadline.as_deref(), "10s")?,
         },
-        ledger_dir: absolute("ledger.dir", file.ledger.dir, "/run/oci-mig-hook")?,
+        ledger_dir: absolute("ledger.dir", file.ledger.dir, DEFAULT_LEDGER)?,
         pending: length("lease.pending", file.lease.pending.as_deref(), "2m")?,
         runtime: named_path("runtime.path", file.runtime.path)?,
         environment_asks: file.requests.environment,

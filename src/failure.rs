@@ -63,13 +63,6 @@ impl Failure {
         self
     }
 
-    /// Says where that came from which is wrong.
-    #[must_use]
-    pub fn about(mut self, whence: &str) -> Self {
-        self.what = format!("{whence} {}", self.what);
-        self
-    }
-
     /// Names a second thing that went wrong while cleaning up after the first.
     #[must_use]
     pub fn and(mut self, other: &Failure) -> Self {

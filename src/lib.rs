@@ -41,7 +41,7 @@ pub mod host;
 /// Edits into a live container: nodes in its mount namespace, permission in its control group.
 pub mod inject;
 
-/// The runtimes' documents: a container's state, its config.json.
+/// The runtimes' documents: a container's state, its config.json, its place in a pod; a runtime's command line.
 pub mod oci;
 
 /// The one line that people read, wherever they look for it.

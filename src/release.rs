@@ -67,20 +67,33 @@ fn gone(
     }))
 }
 
-/// Containers that a runtime was told to delete, as far as its command line tells them from others.
+/// Whom a runtime was told to delete.
 #[derive(Clone, Copy, Debug)]
-pub struct Deleted<'a> {
-    /// The runtime's id for it; all of that state root where none is named.
-    pub id: Option<&'a str>,
+pub enum Whom<'a> {
+    /// The container of this id.
+    Container(&'a str),
+    /// Any of the state root's: who of them was meant is the runtime's to know.
+    All,
+}
+
+/// Containers of one state root, as far as a runtime's command line tells them from others.
+#[derive(Clone, Copy, Debug)]
+pub struct Of<'a> {
+    /// Which of them.
+    pub whom: Whom<'a>,
     /// The folder of the runtime's state, where it was named.
     pub state_root: Option<&'a Path>,
 }
 
-impl Deleted<'_> {
+impl Of<'_> {
     /// Whether that lease may be one of theirs.
     pub fn may_hold(self, lease: &Lease) -> bool {
         let holder = lease.holder.container();
-        self.id.is_none_or(|id| holder.id == id) && holder.state_root.as_deref() == self.state_root
+        let is_meant = match self.whom {
+            Whom::Container(id) => holder.id == id,
+            Whom::All => true,
+        };
+        is_meant && holder.state_root.as_deref() == self.state_root
     }
 }
 
@@ -93,9 +106,9 @@ pub fn of_deleted(
     ledger: &mut LockedLedger<'_>,
     here: &Here,
     pending: Duration,
-    deleted: Deleted<'_>,
+    theirs: Of<'_>,
 ) -> Result<(), Failure> {
-    gone(ledger, here, pending, |lease| deleted.may_hold(lease))
+    gone(ledger, here, pending, |lease| theirs.may_hold(lease))
 }
 
 /// Takes back a reservation whose container will not come into being, because a step after it failed.

@@ -52,10 +52,11 @@ impl Reserver<'_> {
         let mut inventory = self.gpus.inventory()?;
         let mut ledger = self.ledger.lock()?;
         ledger.sweep()?;
-        let (own, others): (Vec<_>, Vec<_>) = self
-            .living(&mut ledger, &asker)?
-            .into_iter()
-            .partition(|lease| asker.holds(lease));
+        let living = self.living(&mut ledger, &asker)?;
+        if living.iter().any(|lease| asker.is_another_run_of(lease)) {
+            return Err(runs_already(&asker.container));
+        }
+        let (own, others): (Vec<_>, Vec<_>) = living.into_iter().partition(|lease| asker.holds(lease));
         if let Some(same) = own.iter().find(|lease| asker.asked_for(lease)) {
             return renew(&mut ledger, same.clone(), asker.container);
         }
@@ -153,6 +154,14 @@ impl Asker {
         holder.id == self.container.id && holder.process == self.container.process
     }
 
+    /// Whether that lease is of a container of its very name that lives. Its runtime will not make it anew: the device
+    /// would be out of use until that one ends.
+    fn is_another_run_of(&self, lease: &Lease) -> bool {
+        let holder = lease.holder.container();
+        let same = holder.id == self.container.id && holder.state_root == self.container.state_root;
+        same && self.state == LeaseState::Pending && lease.state == LeaseState::Held
+    }
+
     /// Whether that lease is what it asks for now.
     fn asked_for(&self, lease: &Lease) -> bool {
         self.holds(lease) && self.is_served_by(lease)
@@ -172,6 +181,12 @@ impl Asker {
     fn own_process(&self) -> Option<i32> {
         (self.state == LeaseState::Held).then_some(self.container.process.pid)
     }
+}
+
+fn runs_already(container: &Container) -> Failure {
+    let why = "a container of that id runs, and has its device";
+    Failure::refused(format!("container {} is not made again", container.id), why)
+        .remedy("delete it first, or choose another id")
 }
 
 /// Gives a pending lease its whole time again, bound to who makes its container now. Any other stays as it is.

@@ -90,6 +90,31 @@ fn readme_and_man_page_name_every_annotation() {
     }
 }
 
+/// The variables that ask, and where a runtime is looked for, as the programs themselves have them.
+#[test]
+fn the_runtimes_man_page_names_its_variables_and_folders() {
+    let man = read("packaging/man/oci-mig-runtime.1");
+    let keys = read("src/request/keys.rs");
+    let words = keys
+        .lines()
+        .filter_map(|line| line.split_once("\"mig.")?.1.split_once("\";"));
+    let words: BTreeSet<&str> = words
+        .map(|(word, _)| word)
+        .filter(|word| !["", "lease"].contains(word))
+        .collect();
+    assert!(words.len() == 7 && words.contains("profile"), "{words:?}");
+    for word in words {
+        let variable = format!("MIG_{}", word.to_ascii_uppercase());
+        assert!(man.contains(&variable), "the man page says nothing of {variable}");
+    }
+    let choice = read("src/stage/runtime/choice.rs");
+    let (_, folders) = choice.split_once("const FOLDERS").expect("the folders");
+    let folders = folders.split_once("];").expect("the folders").0;
+    for folder in folders.split('"').filter(|text| text.starts_with('/')) {
+        assert!(man.contains(folder), "the man page says nothing of {folder}");
+    }
+}
+
 /// An entry with an empty `env` would get the runtime's environment, and a relative path is looked up somewhere.
 #[test]
 fn every_hook_file_has_an_absolute_path_and_an_environment() {

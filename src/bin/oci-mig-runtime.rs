@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use oci_mig_hook::oci::RuntimeCall;
@@ -24,18 +25,19 @@ fn main() -> ExitCode {
             host::nvml::answer(args.get(1).map_or("".as_ref(), OsString::as_os_str));
             return ExitCode::SUCCESS;
         }
-        Some("--help" | "-h" | "help") if args.len() == 1 => println!("{HELP}"),
+        // Whoever doesn't read it has had enough.
+        Some("--help") if args.len() == 1 => drop(writeln!(std::io::stdout(), "{HELP}")),
         _ => {}
     }
     let call = RuntimeCall::parse(&args);
     let said = |failure| report::to_runtimes_caller(&failure, call.log.as_ref());
     let warn = |failure: &_| report::warning_to_runtimes_caller(failure, call.log.as_ref());
     match stage::runtime::run(&call, &args, &warn) {
-        Ok(ended) => {
-            if let Some(failure) = ended.unreleased {
+        Ok(ran) => {
+            if let Some(failure) = ran.unreleased {
                 said(failure);
             }
-            ExitCode::from(ended.code)
+            ExitCode::from(ran.code)
         }
         Err(failure) => {
             let code = failure.exit() as u8;

@@ -5,6 +5,7 @@
 //!     lock                    flock(2): whoever holds it may change what follows
 //!     leases/<lease id>.json  one lease, written whole and renamed into place
 //!     leases/.<lease id>.new  a write that was cut short: removed by the next that holds the lock
+//!     runtime                 a link to the runtime that oci-mig-runtime found and keeps to (`stage/runtime/choice.rs`)
 //! ```
 //!
 //! | from      | to        | by whom                   | when                                                   |
@@ -12,7 +13,7 @@
 //! | -         | Pending   | reserve, before create    | the devices are under no lease                         |
 //! | -         | Held      | reserve, container exists | the devices are under no lease                         |
 //! | Pending   | Held      | confirm                   | it is this container's and names these devices         |
-//! | Pending   | Pending   | reserve, asked again      | same container and request: its time anew, its maker the one that asks |
+//! | Pending   | Pending   | reserve, asked again      | same container and request: its time anew, bound to who makes it now |
 //! | Pending   | -         | reserve, asked again      | same container and engine, another request             |
 //! | Pending   | -         | the next reservation      | its maker is gone or late and its cgroup holds nothing |
 //! | Pending   | -         | release, a stage's undo   | the end is announced by the lease's name               |

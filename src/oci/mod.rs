@@ -6,6 +6,7 @@
 mod bundle;
 mod command_line;
 mod isolation;
+mod options;
 mod pod;
 mod reach;
 mod spec;

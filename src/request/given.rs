@@ -60,6 +60,20 @@ impl Given {
         Ok((!to_all.is_empty()).then_some(Given(to_all)))
     }
 
+    /// Those of a container's environment, by its variables; `None` where none of them asks.
+    pub fn of_environment<'a>(entries: impl Iterator<Item = &'a str>) -> Option<Given> {
+        let pairs = entries.filter_map(|entry| entry.split_once('='));
+        let asked = pairs.filter_map(|(name, value)| {
+            let annotation = Annotation {
+                key: name.to_owned(),
+                value: value.to_owned(),
+            };
+            Some((keys::of_variable(name)?, annotation))
+        });
+        let asked: BTreeMap<_, _> = asked.collect();
+        (!asked.is_empty()).then_some(Given(asked))
+    }
+
     /// The value of that word.
     pub fn value(&self, word: &str) -> Option<&str> {
         self.0.get(word).map(|annotation| annotation.value.as_str())

@@ -85,26 +85,26 @@ impl Request {
         K: AsRef<str>,
         V: AsRef<str>,
     {
-        let Some(given) = Given::of(annotations, container)? else {
-            return Ok(None);
-        };
-        let request = parse::request(&given)?;
-        match request.wait {
-            Some(wait) => Err(waiting_is_not_available(given.key(keys::WAIT), wait)),
-            None => Ok(Some(request)),
-        }
+        Given::of(annotations, container)?
+            .map(Request::of_given)
+            .transpose()
     }
 
     /// Reads a container's environment (`NAME=VALUE`, each): `MIG_PROFILE=1g.10gb` asks as `mig.profile` does, and so on
     /// for each key. Of several of one name the last counts, as for the container's program.
     ///
     /// # Errors
-    /// As [`Request::from_annotations`]; the failure says that it is about the environment.
-    pub fn from_environment<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Option<Self>, Failure> {
-        let entries = entries.into_iter().filter_map(|entry| entry.split_once('='));
-        let asked = entries.filter_map(|(name, value)| Some((keys::of_variable(name)?, value)));
-        Request::from_annotations(asked, None)
-            .map_err(|failure| failure.about("the container's environment (MIG_*) asks as"))
+    /// As [`Request::from_annotations`], naming the variable.
+    pub fn from_environment<'a>(entries: impl Iterator<Item = &'a str>) -> Result<Option<Self>, Failure> {
+        Given::of_environment(entries).map(Request::of_given).transpose()
+    }
+
+    fn of_given(given: Given) -> Result<Self, Failure> {
+        let request = parse::request(&given)?;
+        match request.wait {
+            Some(wait) => Err(waiting_is_not_available(given.key(keys::WAIT), wait)),
+            None => Ok(request),
+        }
     }
 
     /// Which devices would do.

@@ -43,13 +43,11 @@ impl Making<'_> {
         refuse_rootless()?;
         let earlier = Earlier::find(&spec, self.hook)?;
         if let Some(earlier) = &earlier {
-            earlier.goes_by(self.config.named_file.as_deref())?;
+            earlier.has_no_other_ledger(self.config)?;
         }
         let Some(request) = request else {
             let had_any = earlier.is_some();
-            earlier
-                .into_iter()
-                .for_each(|earlier| earlier.take_out(&mut spec));
+            take_out(earlier, &mut spec);
             return deliver(had_any.then_some(&spec));
         };
         refuse_unless_isolated(self.config, oci::not_isolated(Spec(&spec)))?;
@@ -60,20 +58,34 @@ impl Making<'_> {
             state: LeaseState::Pending,
             request,
         };
-        let undone = |lease: &Lease, failure| undo(&ledger, lease, failure);
-        if let Some(earlier) = earlier {
-            if let Some(lease) = earlier.renewed(&ledger, &here, &asker)? {
-                return refuse_other_devices(self.config, Spec(&spec), &lease)
-                    .and_then(|()| deliver(None))
-                    .map_err(|failure| undone(&lease, failure));
-            }
-            earlier.take_out(&mut spec);
-        }
-        let lease = reserver(self.config, &host(self.config), &ledger, &here).reserve(asker)?;
+        let (lease, edited) = self.reserve(&ledger, &here, asker, earlier, &mut spec)?;
         refuse_other_devices(self.config, Spec(&spec), &lease)
-            .and_then(|()| self.edit(&mut spec, &lease))
-            .and_then(|()| deliver(Some(&spec)))
-            .map_err(|failure| undone(&lease, failure))
+            .and_then(|()| match edited {
+                true => self.edit(&mut spec, &lease),
+                false => Ok(()),
+            })
+            .and_then(|()| deliver(edited.then_some(&spec)))
+            .map_err(|failure| undo(&ledger, &lease, failure))
+    }
+
+    /// The lease that the container is to have, and whether `spec` is still to be edited for it: it may have been reserved
+    /// before, by this door or the other one.
+    fn reserve(
+        &self,
+        ledger: &Ledger,
+        here: &Here,
+        asker: Asker,
+        earlier: Option<Earlier>,
+        spec: &mut Value,
+    ) -> Result<(Lease, bool), Failure> {
+        if let Some(earlier) = &earlier {
+            if let Some(lease) = earlier.renewed(ledger, here, &asker)? {
+                return Ok((lease, false));
+            }
+        }
+        take_out(earlier, spec);
+        let lease = reserver(self.config, &host(self.config), ledger, here).reserve(asker)?;
+        Ok((lease, true))
     }
 
     fn edit(&self, spec: &mut Value, lease: &Lease) -> Result<(), Failure> {
@@ -110,67 +122,85 @@ pub fn to_bytes(spec: &Value) -> Result<Vec<u8>, Failure> {
 /// Our own edits in a config that has been here before: called twice for one container, or copied from an earlier
 /// one's bundle.
 struct Earlier {
-    lease: String,
+    /// None where somebody took it out.
+    lease: Option<LeaseId>,
     edits: ContainerEdits,
 }
 
 impl Earlier {
     /// # Errors
-    /// A usage failure for a `mig.lease` without our hooks beside it: we didn't write it.
+    /// A usage failure for a `mig.lease` without our hooks beside it, or one that is none: we didn't write it.
     fn find(spec: &Value, hook: &Path) -> Result<Option<Earlier>, Failure> {
-        let lease = Spec(spec).annotation(keys::LEASE).map(str::to_owned);
+        let written = Spec(spec).annotation(keys::LEASE);
+        let lease = written
+            .map(|id| id.parse().map_err(|why: String| forged(&why)))
+            .transpose()?;
         match (lease, device::recover(spec::our_hooks(spec, hook))) {
             (None, None) => Ok(None),
             (Some(_), None) => Err(forged(
                 "this container's config has it without our hooks beside it",
             )),
             (lease, Some(mut edits)) => {
-                let lease = lease.unwrap_or_default();
-                edits.annotations.push((keys::LEASE.to_owned(), lease.clone()));
+                edits
+                    .annotations
+                    .push((keys::LEASE.to_owned(), written.unwrap_or_default().to_owned()));
                 Ok(Some(Earlier { lease, edits }))
             }
         }
     }
 
-    /// Its lease is in the ledger that the configuration of that time names: with another one, and its ledger, a device
-    /// could be given twice.
+    /// It was served by another configuration, perhaps, and its lease is in the ledger which that one names: a device
+    /// must not be given by two ledgers.
     ///
     /// # Errors
-    /// A host failure where that isn't this one.
-    fn goes_by(&self, configuration: Option<&Path>) -> Result<(), Failure> {
+    /// A host failure where it still has a lease in another ledger than this one, or nobody can tell.
+    fn has_no_other_ledger(&self, config: &Config) -> Result<(), Failure> {
         let theirs = device::configuration(&self.edits.hooks).map(Path::new);
-        if theirs == configuration {
+        if theirs == config.named_file.as_deref() {
             return Ok(());
         }
-        let name = |path: Option<&Path>| path.unwrap_or(Path::new(DEFAULT_PATH)).display().to_string();
-        let why = format!(
-            "its config.json was edited by {}, and now {} holds",
-            name(theirs),
-            name(configuration)
-        );
-        Err(
-            Failure::host("two configurations for one container", why).remedy(
-                "give its hooks and oci-mig-runtime (OCI_MIG_HOOK_CONFIG in the engine's environment; Podman: conmon_env_vars) the same one",
-            ),
-        )
+        let other = Config::load(theirs)?.ledger_dir;
+        let (Some(id), true) = (&self.lease, other != config.ledger_dir) else {
+            return Ok(());
+        };
+        match Ledger::existing(&other)?
+            .map(|ledger| ledger.get(id))
+            .transpose()?
+        {
+            None | Some(None) => Ok(()),
+            Some(Some(_)) => Err(two_ledgers(theirs, &other, &config.ledger_dir)),
+        }
     }
 
     /// Its reservation, if that waits for this very container and is for the same request: made by this door before, or
     /// by the other one. It gets its whole time again, and is bound to who makes the container now.
     fn renewed(&self, ledger: &Ledger, here: &Here, asker: &Asker) -> Result<Option<Lease>, Failure> {
-        let Ok(id) = self.lease.parse::<LeaseId>() else {
+        let Some(id) = &self.lease else {
             return Ok(None);
         };
         let mut ledger = ledger.lock()?;
-        match ledger.get(&id)? {
+        match ledger.get(id)? {
             Some(lease) if lease.boot_id == here.boot_id && asker.is_served_by(&lease) => {
                 reserve::renew(&mut ledger, lease, asker.container.clone()).map(Some)
             }
             _ => Ok(None),
         }
     }
+}
 
-    fn take_out(self, spec: &mut Value) {
-        spec::take_out(spec, &self.edits);
+fn take_out(earlier: Option<Earlier>, spec: &mut Value) {
+    if let Some(earlier) = earlier {
+        spec::take_out(spec, &earlier.edits);
     }
+}
+
+fn two_ledgers(theirs: Option<&Path>, other: &Path, ours: &Path) -> Failure {
+    let why = format!(
+        "{} has it in {}, and this call goes by {}",
+        theirs.unwrap_or(Path::new(DEFAULT_PATH)).display(),
+        other.display(),
+        ours.display()
+    );
+    Failure::host("this container's lease is in another ledger", why)
+        .remedy("let the hooks and oci-mig-runtime go by one configuration (README, Configuration)")
 }

@@ -6,31 +6,33 @@
 mod before_create;
 mod create_runtime;
 mod guard;
+mod isolation;
 mod options;
 mod pod;
 mod poststop;
 mod precreate;
 pub mod runtime;
+mod unstoppable;
 
 use std::io::Read;
 use std::path::PathBuf;
-
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::lease::liveness::Here;
-use crate::lease::{Lease, LeasedDevice, Ledger};
-use crate::oci::{self, Spec, State};
+use crate::lease::{Lease, Ledger};
+use crate::oci::State;
 use crate::release;
 use crate::request::keys;
 use crate::reserve::Reserver;
 
 use before_create::{Making, may_concern_us, to_bytes};
 use guard::{judge, refuse_beside_a_lease, refuse_nvidias_hook};
+use isolation::{in_initial_user_namespace, refuse_other_devices, refuse_rootless, refuse_unless_isolated};
 pub use options::Options;
 use pod::{asked, asked_by, is_to_be_served};
+use unstoppable::Unstoppable;
 
 /// The stages of a container's life at which an engine calls us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,31 +75,6 @@ pub fn read_document() -> Result<Vec<u8>, Failure> {
     Ok(document)
 }
 
-/// A process that ^Z doesn't stop, until this is dropped. Podman's hooks are in the process group of whoever typed the
-/// command: that must not stop us while we hold the lock that every other container waits for.
-struct Unstoppable {
-    before: Option<SigSet>,
-}
-
-impl Unstoppable {
-    fn from_now_on() -> Unstoppable {
-        let mut stops = SigSet::empty();
-        stops.extend([Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU]);
-        // Fails for no valid set.
-        Unstoppable {
-            before: stops.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok(),
-        }
-    }
-}
-
-impl Drop for Unstoppable {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            let _ = before.thread_set_mask();
-        }
-    }
-}
-
 impl Stage {
     /// By the word that hook entries use.
     pub fn from_word(word: &str) -> Option<Stage> {
@@ -127,45 +104,6 @@ fn reserver<'a>(config: &'a Config, host: &'a Host, ledger: &'a Ledger, here: &'
         here,
         limits: &config.limits,
         pending: config.pending,
-    }
-}
-
-fn refuse_unless_isolated(config: &Config, why_not: Option<String>) -> Result<(), Failure> {
-    match why_not {
-        Some(why) if !config.allow_privileged => {
-            Err(Failure::refused("this container can't be isolated", why).remedy(
-                "run it without those rights, or set allow_privileged = true to trust every such container",
-            ))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A container gets exact rules for its own device. Any other of its rules or devices that reaches the same drivers
-/// would be another container's device, or the right to all.
-fn refuse_other_devices(config: &Config, spec: Spec<'_>, lease: &Lease) -> Result<(), Failure> {
-    let nodes = lease.devices.iter().flat_map(LeasedDevice::nodes);
-    let numbers: Vec<_> = nodes.map(|node| (node.number.major, node.number.minor)).collect();
-    let majors = host(config).majors()?;
-    refuse_unless_isolated(config, oci::other_devices(spec, &numbers, &majors))?;
-    refuse_beside_a_lease(config, spec, &numbers, &majors)
-}
-
-/// Whether this program is in the machine's own user namespace, and not in one in which it only looks like root.
-fn in_initial_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
-}
-
-/// The ledger is root's. In a user namespace we only look like root.
-fn refuse_rootless() -> Result<(), Failure> {
-    match in_initial_user_namespace() && nix::unistd::geteuid().is_root() {
-        true => Ok(()),
-        false => Err(Failure::refused(
-            "no MIG device for a rootless container",
-            "only root can write the ledger of leases",
-        )
-        .remedy("start it as root (sudo podman ...)")),
     }
 }
 

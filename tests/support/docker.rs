@@ -150,6 +150,13 @@ impl Docker {
         inspected.stdout.trim() == "true"
     }
 
+    /// The container's first process; 0 while it doesn't run.
+    #[track_caller]
+    pub fn pid(&self, id: &str) -> i32 {
+        let inspected = self.call(&["inspect", "--format={{.State.Pid}}", id]).ok();
+        inspected.stdout.trim().parse().expect("a pid")
+    }
+
     /// Waits for the container's end.
     #[track_caller]
     pub fn await_end(&self, id: &str) {

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{Message, Question, SUBCOMMAND};
 use crate::config::Nvml;
@@ -58,11 +59,26 @@ fn default_library(root: &Path) -> OsString {
 /// Children that were ended and not waited for yet.
 static LEFT: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
-/// Takes note of the ends of children that were left behind, of those that have ended. For a process that is about to
-/// become another program, to which they would be strangers; for any other, whoever is its parent does it.
+/// How long a killed child's end is waited for. One that takes longer is stuck in the driver.
+const REAPING: Duration = Duration::from_millis(50);
+
+/// Takes note of the ends of children that were left behind. For a process that is about to become another program, to
+/// which they would be strangers; for any other, whoever is its parent does it.
 pub fn reap() {
     let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
-    left.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    left.retain_mut(|child| {
+        await_end(child, REAPING);
+        matches!(child.try_wait(), Ok(None))
+    });
+}
+
+fn await_end(child: &Child, patience: Duration) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let end = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    if let (Some(end), Ok(timeout)) = (end, Timespec::try_from(patience)) {
+        // Whether it has ended is asked next.
+        let _ = poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&timeout));
+    }
 }
 
 /// A child that is ended, never waited for, when we are done with it: its end can take as long as the driver likes.

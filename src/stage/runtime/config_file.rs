@@ -1,7 +1,7 @@
 //! A bundle's config.json: read whole, and replaced whole.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -17,12 +17,26 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads it. None where it can't be read: the real runtime says that best.
-    pub fn read(path: &Path) -> Option<ConfigFile> {
-        // Where it is a link, what it leads to is the file that is replaced.
-        let path = std::fs::canonicalize(path).ok()?;
-        let bytes = std::fs::read(&path).ok()?;
-        Some(ConfigFile { path, bytes })
+    /// Reads it. None where there is none: the real runtime says that best.
+    ///
+    /// # Errors
+    /// A host failure where it is there, and can't be read or replaced: the real runtime might be able to read it.
+    pub fn read(path: &Path) -> Result<Option<ConfigFile>, Failure> {
+        let look = || -> io::Result<ConfigFile> {
+            // Where it is a link, what it leads to is the file that is replaced.
+            let path = std::fs::canonicalize(path)?;
+            if !std::fs::metadata(&path)?.is_file() {
+                return Err(io::Error::new(ErrorKind::InvalidInput, "it is no file"));
+            }
+            let bytes = std::fs::read(&path)?;
+            Ok(ConfigFile { path, bytes })
+        };
+        match look() {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::host(format!("can't read {}", path.display()), error)
+                .remedy("a container's config.json must be a file that root can read")),
+        }
     }
 
     /// What stood in it.

@@ -2,36 +2,18 @@
 //! makes it. `restore` of a container that asks is refused.
 
 use std::convert::Infallible;
-use std::ffi::OsString;
 
 use serde_json::Value;
 
 use super::config_file::ConfigFile;
-use super::real::RealRuntime;
-use super::{absolute, hook_program};
-use crate::config::{Config, Guard};
+use super::{Call, absolute, hook_program, real_path};
+use crate::config::Guard;
 use crate::failure::Failure;
 use crate::lease::Container;
 use crate::lease::liveness::Here;
-use crate::oci::{Bundled, RuntimeCall, Spec};
+use crate::oci::{Bundled, Spec};
 use crate::request::Request;
 use crate::stage::{Making, Unstoppable, asked, is_to_be_served, judge, may_concern_us, to_bytes};
-
-/// A call that makes a container.
-pub struct Creation<'a> {
-    /// Which container.
-    pub bundled: &'a Bundled,
-    /// The whole call.
-    pub call: &'a RuntimeCall,
-    /// Its words.
-    pub args: &'a [OsString],
-    /// What the program goes by.
-    pub config: &'a Config,
-    /// Who makes the container.
-    pub real: &'a RealRuntime,
-    /// Told what is to be said of a container that is made all the same.
-    pub warn: &'a dyn Fn(&Failure),
-}
 
 /// What a container's config.json says to us.
 enum Says {
@@ -43,108 +25,111 @@ enum Says {
     ToBeServed(ConfigFile, Value, Option<Request>),
 }
 
-impl Creation<'_> {
-    /// Serves the container and becomes the real runtime; comes back where either failed, with nothing reserved.
-    pub fn run(&self) -> Failure {
-        let (file, spec, request) = match self.says() {
-            Ok(Says::ToBeServed(file, spec, request)) => (file, spec, request),
-            Ok(Says::NoRequest(file, spec)) => return self.judge(&file, &spec),
-            Ok(Says::Nothing) => return self.real.become_it(self.args),
-            Err(failure) => return failure,
+/// Serves the container and becomes the real runtime; comes back where either failed, with nothing reserved.
+pub fn run(call: &Call<'_>, bundled: &Bundled) -> Failure {
+    match says(call, bundled) {
+        Ok(Says::ToBeServed(file, spec, request)) => serve(call, bundled, &file, spec, request),
+        Ok(Says::NoRequest(file, spec)) => judged(call, bundled, &file, &spec),
+        Ok(Says::Nothing) => call.real.become_it(call.args),
+        Err(failure) => failure,
+    }
+}
+
+/// Refuses a container that asks, and has the real runtime restore any other.
+pub fn restore(call: &Call<'_>, bundled: &Bundled) -> Failure {
+    match says(call, bundled) {
+        Ok(Says::Nothing) => call.real.become_it(call.args),
+        Ok(Says::NoRequest(file, spec)) => judged(call, bundled, &file, &spec),
+        Ok(Says::ToBeServed(..)) => {
+            let why = "it would come back with the device that it had at its checkpoint, which may be another's now";
+            Failure::refused("no restore of a container that asks for a MIG device", why)
+                .remedy("start it anew")
+        }
+        Err(failure) => failure,
+    }
+}
+
+fn serve(
+    call: &Call<'_>,
+    bundled: &Bundled,
+    file: &ConfigFile,
+    spec: Value,
+    request: Option<Request>,
+) -> Failure {
+    let asks = request.is_some();
+    let signals = Unstoppable::from_now_on();
+    let container = |here: &Here, spec: Spec<'_>| container(call, bundled, here, spec);
+    let deliver = |edited: Option<&Value>| -> Result<Infallible, Failure> {
+        let judged = match edited {
+            // An earlier time's edits are out again, and it does not ask any more.
+            Some(spec) if !asks => judge(call.config, spec, Some(&bundled.bundle), call.warn)?,
+            _ => None,
         };
-        let asks = request.is_some();
-        let signals = Unstoppable::from_now_on();
-        let container = |here: &Here, spec: Spec<'_>| container(self.bundled, self.call, here, spec);
-        let deliver = |edited: Option<&Value>| -> Result<Infallible, Failure> {
-            let judged = match edited {
-                // An earlier time's edits are out again, and it does not ask any more.
-                Some(spec) if !asks => judge(self.config, spec, Some(&self.bundled.bundle), self.warn)?,
-                _ => None,
-            };
-            let edited = judged.as_ref().or(edited).map(to_bytes).transpose()?;
-            drop(signals);
-            Err(self.become_real(&file, edited))
+        let edited = judged.as_ref().or(edited).map(to_bytes).transpose()?;
+        drop(signals);
+        Err(become_real(call, file, edited))
+    };
+    let served = hook_program().and_then(|hook| {
+        let making = Making {
+            config: call.config,
+            hook: &hook,
         };
-        let served = hook_program().and_then(|hook| {
-            let making = Making {
-                config: self.config,
-                hook: &hook,
-            };
-            making.serve(spec, request, container, deliver)
-        });
-        match served {
-            Ok(never) => match never {},
-            Err(failure) => failure,
-        }
+        making.serve(spec, request, container, deliver)
+    });
+    match served {
+        Ok(never) => match never {},
+        Err(failure) => failure,
     }
+}
 
-    /// Refuses a container that asks, and has the real runtime restore any other.
-    pub fn restore(&self) -> Failure {
-        match self.says() {
-            Ok(Says::Nothing) => self.real.become_it(self.args),
-            Ok(Says::NoRequest(file, spec)) => self.judge(&file, &spec),
-            Ok(Says::ToBeServed(..)) => {
-                let why = "it would come back with the device that it had at its checkpoint, which may be another's now";
-                Failure::refused("no restore of a container that asks for a MIG device", why)
-                    .remedy("start it anew")
-            }
-            Err(failure) => failure,
-        }
+/// A container that did not ask is the guard's.
+fn judged(call: &Call<'_>, bundled: &Bundled, file: &ConfigFile, spec: &Value) -> Failure {
+    let judged = judge(call.config, spec, Some(&bundled.bundle), call.warn);
+    match judged.and_then(|changed| changed.as_ref().map(to_bytes).transpose()) {
+        Ok(changed) => become_real(call, file, changed),
+        Err(failure) => failure,
     }
+}
 
-    /// A container that did not ask is the guard's.
-    fn judge(&self, file: &ConfigFile, spec: &Value) -> Failure {
-        let judged = judge(self.config, spec, Some(&self.bundled.bundle), self.warn);
-        match judged.and_then(|changed| changed.as_ref().map(to_bytes).transpose()) {
-            Ok(changed) => self.become_real(file, changed),
-            Err(failure) => failure,
-        }
+/// Becomes the real runtime, with `edited` in the place of config.json. Comes back with config.json as it was.
+fn become_real(call: &Call<'_>, file: &ConfigFile, edited: Option<Vec<u8>>) -> Failure {
+    if let Some(Err(failure)) = edited.as_ref().map(|edited| file.replace(edited)) {
+        return failure;
     }
-
-    /// Becomes the real runtime, with `edited` in the place of config.json. Comes back with config.json as it was.
-    fn become_real(&self, file: &ConfigFile, edited: Option<Vec<u8>>) -> Failure {
-        if let Some(Err(failure)) = edited.as_ref().map(|edited| file.replace(edited)) {
-            return failure;
-        }
-        let failure = self.real.become_it(self.args);
-        match edited.map_or(Ok(()), |_| file.restore()) {
-            Ok(()) => failure,
-            Err(other) => failure.and(&other),
-        }
+    let failure = call.real.become_it(call.args);
+    match edited.map_or(Ok(()), |_| file.restore()) {
+        Ok(()) => failure,
+        Err(other) => failure.and(&other),
     }
+}
 
-    /// Reads config.json as far as it may matter.
-    fn says(&self) -> Result<Says, Failure> {
-        let Some(file) = ConfigFile::read(&self.bundled.config) else {
-            return Ok(Says::Nothing);
-        };
-        let is_guarded = self.config.guard != Guard::Off;
-        if !may_concern_us(file.bytes()) && !self.config.environment_asks && !is_guarded {
-            return Ok(Says::Nothing);
-        }
-        let spec: Value = serde_json::from_slice(file.bytes()).map_err(|error| {
-            Failure::host(format!("{} can't be read", self.bundled.config.display()), error)
-                .remedy("look at the engine that wrote it")
-        })?;
-        let request = asked(Spec(&spec), self.config.environment_asks)?;
-        match is_to_be_served(Spec(&spec), request.as_ref()) {
-            true => Ok(Says::ToBeServed(file, spec, request)),
-            false => Ok(Says::NoRequest(file, spec)),
-        }
+/// Reads config.json as far as it may matter.
+fn says(call: &Call<'_>, bundled: &Bundled) -> Result<Says, Failure> {
+    let Some(file) = ConfigFile::read(&bundled.config)? else {
+        return Ok(Says::Nothing);
+    };
+    let environment = call.config.environment_asks;
+    let is_guarded = call.config.guard != Guard::Off;
+    if !may_concern_us(file.bytes()) && !environment && !is_guarded {
+        return Ok(Says::Nothing);
+    }
+    let spec: Value = serde_json::from_slice(file.bytes()).map_err(|error| {
+        Failure::host(format!("{} can't be read", bundled.config.display()), error)
+            .remedy("look at the engine that wrote it")
+    })?;
+    let request = asked(Spec(&spec), environment)?;
+    match is_to_be_served(Spec(&spec), request.as_ref()) {
+        true => Ok(Says::ToBeServed(file, spec, request)),
+        false => Ok(Says::NoRequest(file, spec)),
     }
 }
 
 /// The container to be, and the process that makes it: this one, which the real runtime keeps.
-fn container(
-    bundled: &Bundled,
-    call: &RuntimeCall,
-    here: &Here,
-    spec: Spec<'_>,
-) -> Result<Container, Failure> {
+fn container(call: &Call<'_>, bundled: &Bundled, here: &Here, spec: Spec<'_>) -> Result<Container, Failure> {
     Ok(Container {
         id: bundled.id.clone(),
         bundle: Some(absolute(&bundled.bundle)?),
-        state_root: call.root.as_deref().map(absolute).transpose()?,
+        state_root: call.parsed.root.as_deref().map(real_path).transpose()?,
         process: here.name_process(nix::unistd::getpid().as_raw())?,
         own_pid_namespace: false,
         cgroups: here.own_cgroups_of_spec(spec.cgroups_path().unwrap_or_default())?,

@@ -2,6 +2,7 @@
 //! container is served first; after what ends one its devices go back; the real runtime gets the very words it was sent.
 
 mod child;
+mod choice;
 mod config_file;
 mod create;
 mod delete;
@@ -10,18 +11,17 @@ mod real;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, Essentials};
 use crate::failure::Failure;
 use crate::oci::{RuntimeCall, Verb};
-use create::Creation;
 use real::RealRuntime;
 
 /// The variable of the engine's environment that names the configuration file: a runtime's command line is not ours.
-pub const CONFIG_VARIABLE: &str = "OCI_MIG_HOOK_CONFIG";
+const CONFIG_VARIABLE: &str = "OCI_MIG_HOOK_CONFIG";
 
-/// How a call ended that the real runtime carried out as a child.
+/// How a call went that the real runtime carried out as a child.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct Ran {
     /// The real runtime's exit code.
     pub code: u8,
     /// Why what its containers held could not be given back. The runtime's own answer stands: it goes back with the
@@ -29,33 +29,71 @@ pub struct Ended {
     pub unreleased: Option<Failure>,
 }
 
-/// Carries out `call`, whose words are `args`, and becomes the real runtime. Comes back only after a delete. `warn` is told
-/// what is to be said of a container that is made all the same.
+/// A call, and who carries it out.
+struct Call<'a> {
+    parsed: &'a RuntimeCall,
+    /// Its words.
+    args: &'a [OsString],
+    /// What the program goes by.
+    config: &'a Config,
+    real: &'a RealRuntime,
+    /// Told what is to be said of a container that is made all the same.
+    warn: &'a dyn Fn(&Failure),
+}
+
+/// Carries out the call `parsed`, whose words are `args`, and becomes the real runtime. Comes back only after a delete.
+/// `warn` is told what is to be said of a container that is made all the same.
 ///
 /// # Errors
 /// A refusal or a host failure: then the real runtime was not called, and nothing is reserved.
-pub fn run(call: &RuntimeCall, args: &[OsString], warn: &dyn Fn(&Failure)) -> Result<Ended, Failure> {
-    let config = config()?;
-    let real = RealRuntime::find(config.runtime.as_deref())?;
-    let creation = |bundled| Creation {
-        bundled,
-        call,
+pub fn run(parsed: &RuntimeCall, args: &[OsString], warn: &dyn Fn(&Failure)) -> Result<Ran, Failure> {
+    let named = named_config()?;
+    let config = match Config::load(named.as_deref()) {
+        Ok(config) => config,
+        Err(failure) => return Err(without_config(parsed, args, named.as_deref(), failure)),
+    };
+    let (runtime, ledger_dir) = (config.runtime.as_deref(), config.ledger_dir.as_path());
+    let mut real = choice::find(runtime, ledger_dir)?;
+    if matches!(parsed.verb, Verb::Create(_) | Verb::Restore(_)) {
+        real = choice::keep(real, runtime, ledger_dir)?;
+    }
+    let call = Call {
+        parsed,
         args,
         config: &config,
         real: &real,
         warn,
     };
-    match &call.verb {
-        Verb::Create(bundled) => Err(creation(bundled).run()),
-        Verb::Restore(bundled) => Err(creation(bundled).restore()),
-        Verb::Delete(deleted) => delete::run(deleted, call, &config, &real, args),
+    match &parsed.verb {
+        Verb::Create(bundled) => Err(create::run(&call, bundled)),
+        Verb::Restore(bundled) => Err(create::restore(&call, bundled)),
+        Verb::Delete(deleted) => delete::run(&call, deleted),
         Verb::Unclear(why) => Err(Failure::usage("this call can be read in two ways", why)
             .remedy("write --bundle FOLDER and an id")),
         Verb::Other => Err(real.become_it(args)),
     }
 }
 
-fn config() -> Result<Config, Failure> {
+/// A configuration that is wrong makes no container; those that there are can still be stopped and deleted.
+fn without_config(
+    parsed: &RuntimeCall,
+    args: &[OsString],
+    named: Option<&Path>,
+    failure: Failure,
+) -> Failure {
+    match (&parsed.verb, Essentials::salvage(named)) {
+        (Verb::Other | Verb::Delete(_), Some(essentials)) => {
+            match choice::find(essentials.runtime.as_deref(), &essentials.ledger_dir) {
+                Ok(real) => real.become_it(args),
+                Err(_) => failure,
+            }
+        }
+        _ => failure,
+    }
+}
+
+/// The file that the engine's environment names.
+fn named_config() -> Result<Option<PathBuf>, Failure> {
     let named = std::env::var_os(CONFIG_VARIABLE)
         .filter(|value| !value.is_empty())
         .map(PathBuf::from);
@@ -65,7 +103,7 @@ fn config() -> Result<Config, Failure> {
             Err(Failure::host(what, "it is not an absolute path")
                 .remedy("correct it in the engine's environment"))
         }
-        named => Config::load(named.as_deref()),
+        named => Ok(named),
     }
 }
 
@@ -75,6 +113,16 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
         Failure::host(format!("can't tell where {} is", path.display()), error)
             .remedy("the folder of the runtime's call is gone; start the container again")
     })
+}
+
+/// The same, by whatever links it was written: as far as it is there.
+fn real_path(path: &Path) -> Result<PathBuf, Failure> {
+    let path = absolute(path)?;
+    let found = path.ancestors().find_map(|there| {
+        let real = std::fs::canonicalize(there).ok()?;
+        Some(real.join(path.strip_prefix(there).ok()?))
+    });
+    Ok(found.unwrap_or(path))
 }
 
 /// The hooks' program, which lies beside this one.

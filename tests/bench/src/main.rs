@@ -124,7 +124,7 @@ fn measure(
         .map(|(name, figures)| Stage {
             name,
             held,
-            instructions: figures.instructions,
+            instructions: Some(figures.instructions).filter(|count| *count > 0),
             walls: Vec::with_capacity(rounds),
             peak_kib: 0,
         })

@@ -25,8 +25,8 @@ pub struct Stage {
     pub name: &'static str,
     /// How many devices others held.
     pub held: usize,
-    /// Instructions, its child's included; zero where they can't be counted.
-    pub instructions: u64,
+    /// Instructions, its child's included; none where they can't be counted.
+    pub instructions: Option<u64>,
     /// Wall time of each round.
     pub walls: Vec<Duration>,
     /// The most memory resident in any round, in KiB.
@@ -47,40 +47,49 @@ pub struct Runtime {
 }
 
 /// The most that a stage is meant to take. Figures are printed beside it, never held against it: machines differ.
-struct Budget {
-    wall: Option<Duration>,
-    times_noop: Option<f64>,
+#[derive(Clone, Copy, Debug)]
+enum Budget {
+    None,
+    Wall(Duration),
+    /// As a multiple of the no-op program.
+    Times(f64),
     /// Beyond the no-op program, which runs in the end.
-    over_noop: Option<Duration>,
+    Over(Duration),
 }
 
 const PEAK_MIB: u64 = 10;
 
 fn budget(stage: &str) -> Budget {
-    let micros = |micros| Some(Duration::from_micros(micros));
-    let (wall, times_noop, over_noop) = match stage {
-        "precreate, reserves" => (micros(5000), None, None),
-        "createRuntime, confirms" | "poststop, releases" => (micros(1500), None, None),
-        "createRuntime, didn't ask" | "precreate, didn't ask" => (None, Some(1.3), None),
-        "runtime, a call that isn't ours" | "runtime create, didn't ask" => (None, None, micros(1500)),
-        "runtime create, reserves" => (None, None, micros(5000)),
-        _ => (None, None, None),
-    };
-    Budget {
-        wall,
-        times_noop,
-        over_noop,
+    let micros = Duration::from_micros;
+    match stage {
+        "precreate, reserves" => Budget::Wall(micros(5000)),
+        "createRuntime, confirms" | "poststop, releases" => Budget::Wall(micros(1500)),
+        "createRuntime, didn't ask" | "precreate, didn't ask" => Budget::Times(1.3),
+        "runtime, a call that isn't ours" | "runtime create, didn't ask" => Budget::Over(micros(1500)),
+        "runtime create, reserves" => Budget::Over(micros(5000)),
+        _ => Budget::None,
     }
 }
 
 impl Budget {
-    fn text(&self) -> String {
-        match (self.wall, self.times_noop, self.over_noop) {
-            (Some(wall), _, _) => format!("{} ms", millis(wall)),
-            (_, Some(times), _) => format!("{times} x no-op"),
-            (_, _, Some(over)) => format!("no-op + {} ms", millis(over)),
-            _ => String::new(),
+    fn text(self) -> String {
+        match self {
+            Budget::None => String::new(),
+            Budget::Wall(wall) => format!("{} ms", millis(wall)),
+            Budget::Times(times) => format!("{times} x no-op"),
+            Budget::Over(over) => format!("no-op + {} ms", millis(over)),
         }
+    }
+
+    fn json(self) -> Value {
+        let mut json = json!({"peak_kib": PEAK_MIB * 1024});
+        match self {
+            Budget::None => {}
+            Budget::Wall(wall) => json["wall_us"] = micros(wall).into(),
+            Budget::Times(times) => json["times_noop"] = times.into(),
+            Budget::Over(over) => json["over_noop_us"] = micros(over).into(),
+        }
+        json
     }
 }
 
@@ -164,12 +173,7 @@ impl Report {
                 "wall_us": spread_json(&stage.walls),
                 "times_noop": self.times_noop(min),
                 "peak_kib": stage.peak_kib,
-                "budget": {
-                    "wall_us": budget.wall.map(micros),
-                    "times_noop": budget.times_noop,
-                    "over_noop_us": budget.over_noop.map(micros),
-                    "peak_kib": PEAK_MIB * 1024,
-                },
+                "budget": budget.json(),
             })
         });
         let runtimes = self.runtimes.iter().map(|runtime| {
@@ -216,12 +220,8 @@ fn millis(time: Duration) -> String {
     }
 }
 
-/// None where instructions can't be counted.
-fn counted(instructions: u64) -> String {
-    match instructions {
-        0 => "-".to_owned(),
-        number => thousands(number),
-    }
+fn counted(instructions: Option<u64>) -> String {
+    instructions.map_or("-".to_owned(), thousands)
 }
 
 fn thousands(number: u64) -> String {

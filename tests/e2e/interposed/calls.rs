@@ -10,8 +10,9 @@ use nix::unistd::Pid;
 
 use super::{PROFILE, asking, somewhere};
 use crate::support::bundle::Bundle;
-use crate::support::machine::Machine;
+use crate::support::machine::{CONFIG_VARIABLE, INTERPOSED, Machine};
 use crate::support::process::{DEADLINE, run, start, until};
+use crate::support::runtime::program;
 use crate::support::scratch::Scratch;
 
 /// Tells its words, its folder, variables, umask, open files, signals (less the C library's own 32 and 33, which its
@@ -110,6 +111,94 @@ fn the_real_runtimes_exit_code_and_signals_are_passed_on() {
     assert_eq!(machine.leases(), 0);
 }
 
+/// An engine that ignores SIGCHLD gets its answer as from the real runtime.
+#[test]
+fn a_delete_whose_caller_ignores_sigchld() {
+    let folder = Scratch::new("real");
+    let machine = machine(&folder, "#!/bin/sh\ncase \"$*\" in *delete*) exit 5 ;; esac\n");
+    let bundle = asking("true").write();
+    run(machine
+        .interposed()
+        .args(["create", "-b"])
+        .arg(bundle.folder())
+        .arg("c"))
+    .ok();
+    let mut shell = Command::new("env");
+    shell.args(["--ignore-signal=CHLD", INTERPOSED, "delete", "c"]);
+    let outcome = run(shell.env(CONFIG_VARIABLE, machine.config()));
+    assert_eq!((outcome.code(), outcome.text().as_str()), (5, ""), "{outcome}");
+    assert_eq!(machine.leases(), 0);
+}
+
+/// A shell's job is stopped as a whole, and goes on as a whole.
+#[test]
+fn a_delete_that_is_stopped_and_continued() {
+    let folder = Scratch::new("real");
+    let script = "#!/bin/sh\ncase \"$*\" in *delete*) ;; *) exit ;; esac\n\
+        echo $$ >\"$STARTED.new\"; mv \"$STARTED.new\" \"$STARTED\"; while [ -e \"$STARTED\" ]; do sleep 0.02; done; exit 9\n";
+    let machine = machine(&folder, script);
+    let bundle = asking("true").write();
+    run(machine
+        .interposed()
+        .args(["create", "-b"])
+        .arg(bundle.folder())
+        .arg("c"))
+    .ok();
+    let started = folder.join("started");
+    let mut delete = machine.interposed();
+    let mut deleting = start(delete.args(["delete", "c"]).env("STARTED", &started), None);
+    until("the real runtime's delete", || started.exists());
+    let child: i32 = fs::read_to_string(&started)
+        .expect("a pid")
+        .trim()
+        .parse()
+        .expect("a pid");
+    send(Pid::from_raw(child), Signal::SIGTSTP).expect("a signal");
+    until("the stop of both", || {
+        [child, deleting.pid()].iter().all(|pid| state(*pid) == Some('T'))
+    });
+    send(Pid::from_raw(deleting.pid()), Signal::SIGCONT).expect("a signal");
+    until("both going on", || state(child) != Some('T'));
+    fs::remove_file(&started).expect("a file of ours");
+    assert_eq!(deleting.wait(DEADLINE).code(), 9);
+    assert_eq!(machine.leases(), 0);
+}
+
+fn state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// Where none is named, the first that is installed; and that one for as long as its containers may live.
+#[test]
+fn the_runtime_that_was_found_is_kept() {
+    let machine = Machine::with(&[PROFILE]);
+    let bundle = Bundle::new().write();
+    let version = || run(machine.interposed().arg("--version")).ok().stdout;
+    assert!(
+        version().starts_with("crun"),
+        "crun is looked for first: {}",
+        version()
+    );
+    assert!(!machine.ledger().exists(), "nothing was made, nothing is kept");
+    let mut create = machine.interposed();
+    run(create
+        .args(["create", "-b"])
+        .arg(bundle.folder().join("none"))
+        .arg("c"))
+    .failed();
+    let kept = machine.ledger().join("runtime");
+    assert!(fs::read_link(&kept).expect("a link").ends_with("crun"));
+    // As if crun had been installed since.
+    fs::remove_file(&kept).expect("a link of ours");
+    std::os::unix::fs::symlink(program("runc"), &kept).expect("a link");
+    assert!(version().starts_with("runc"), "{}", version());
+    // What is gone is chosen anew.
+    fs::remove_file(&kept).expect("a link of ours");
+    std::os::unix::fs::symlink("/nonexistent/runc", &kept).expect("a link");
+    assert!(version().starts_with("crun"), "{}", version());
+}
+
 /// Nothing is opened but its configuration and, to make a container, config.json, which stays the very file.
 #[test]
 fn a_container_that_did_not_ask_is_left_alone() {
@@ -128,8 +217,8 @@ fn a_container_that_did_not_ask_is_left_alone() {
         "trace=open,openat,connect,execve,clone,clone3,vfork",
         "-o",
     ]);
-    strace.arg(&trace).arg(crate::support::machine::INTERPOSED);
-    strace.env(crate::support::machine::CONFIG_VARIABLE, machine.config());
+    strace.arg(&trace).arg(INTERPOSED);
+    strace.env(CONFIG_VARIABLE, machine.config());
     strace.env_remove("LD_LIBRARY_PATH");
     run(strace.args(["create", "-b"]).arg(bundle.folder()).arg("c")).ok();
     let after = fs::metadata(bundle.config_file()).expect("config.json");

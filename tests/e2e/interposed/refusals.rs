@@ -134,13 +134,35 @@ fn a_configuration_that_cannot_be_read() {
         "OCI_MIG_HOOK_CONFIG=config.toml: it is not an absolute path; correct it in the engine's environment";
     assert_says(&run(relative.args(["state", "c"])), HOST, line);
     machine.configure("runtime.pth", "\"/usr/bin/runc\"");
-    let outcome = run(machine.interposed().args(["state", "c"]));
+    let bundle = asking("true").write();
+    let outcome = run(machine
+        .interposed()
+        .args(["create", "-b"])
+        .arg(bundle.folder())
+        .arg("c"));
     assert_eq!(outcome.code(), HOST);
     assert!(
         outcome.stderr.contains("unknown field `pth`, expected `path`"),
         "{outcome}"
     );
     assert_eq!(outcome.stderr.lines().count(), 1, "{outcome}");
+}
+
+/// It makes no container, and those that there are can be stopped and deleted all the same.
+#[test]
+fn a_configuration_that_is_wrong_somewhere() {
+    let place = somewhere(1);
+    let bundle = asking(super::SLEEP).write();
+    let mut container = place.engine.container(&bundle);
+    container.create().ok();
+    place.machine.configure("limits.devises", "8");
+    assert_eq!(container.status(), "created");
+    let other = Bundle::new().write();
+    let refused = place.engine.container(&other).create();
+    assert_eq!(refused.code(), HOST, "{refused}");
+    assert!(refused.stderr.contains("unknown field `devises`"), "{refused}");
+    container.delete(true).ok();
+    assert_eq!(container.status(), "gone");
 }
 
 #[test]
@@ -180,24 +202,39 @@ fn a_lease_that_somebody_else_wrote_into_it() {
 
 /// Two ledgers could give one device twice.
 #[test]
-fn a_bundle_that_another_configuration_edited() {
+fn a_container_whose_lease_is_in_another_ledger() {
     let place = somewhere(1);
-    let bundle = asking("true").write();
-    place.engine.run(&bundle).ok();
+    let bundle = asking(super::SLEEP).write();
+    let mut container = place.engine.container(&bundle);
+    container.create().ok();
     let folder = Scratch::new("config");
-    let other = folder.file(
-        "config.toml",
-        &fs::read_to_string(place.machine.config()).expect("config.toml"),
-    );
-    let mut create = place.machine.interposed();
-    create.env(CONFIG_VARIABLE, &other);
+    let text = fs::read_to_string(place.machine.config()).expect("config.toml");
+    let ledgers = [place.machine.ledger(), folder.join("other")].map(|ledger| ledger.display().to_string());
+    let other = folder.file("config.toml", &text.replace(&ledgers[0], &ledgers[1]));
+    let attempt = || {
+        let mut create = place.machine.interposed();
+        create.env(CONFIG_VARIABLE, &other);
+        run(create.args(["create", "-b"]).arg(bundle.folder()).arg("c"))
+    };
     let line = format!(
-        "two configurations for one container: its config.json was edited by {}, and now {} holds; give its hooks and oci-mig-runtime (OCI_MIG_HOOK_CONFIG in the engine's environment; Podman: conmon_env_vars) the same one",
+        "this container's lease is in another ledger: {} has it in {}, and this call goes by {}; let the hooks and \
+         oci-mig-runtime go by one configuration (README, Configuration)",
         place.machine.config().display(),
-        other.display()
+        ledgers[0],
+        ledgers[1]
     );
-    let outcome = run(create.args(["create", "-b"]).arg(bundle.folder()).arg("c"));
-    assert_says(&outcome, HOST, &line);
+    assert_says(&attempt(), HOST, &line);
+    container.delete(true).ok();
+    // Nothing is left there: the bundle may be used by whoever likes.
+    let mut create = place.engine.container_named("c", &bundle).command("create");
+    run(create
+        .env(CONFIG_VARIABLE, &other)
+        .arg("-b")
+        .arg(bundle.folder())
+        .arg("c"))
+    .ok();
+    let mut delete = place.engine.container_named("c", &bundle).command("delete");
+    run(delete.env(CONFIG_VARIABLE, &other).args(["--force", "c"])).ok();
 }
 
 #[test]
@@ -205,8 +242,52 @@ fn an_environment_that_does_not_parse() {
     let place = somewhere(1);
     place.machine.configure("requests.environment", "true");
     let bundle = Bundle::new().env("MIG_PROFILE", "big").write();
-    let line = "the container's environment (MIG_*) asks as mig.profile=big: is not a profile; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me";
+    let line = "MIG_PROFILE=big: is not a profile; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me";
     refuses(&place.machine, &bundle, USAGE, line);
+    let bundle = Bundle::new()
+        .env("MIG_PROFILE", "1g.10gb")
+        .env("MIG_MEMORY", "9GB")
+        .write();
+    let line = "MIG_PROFILE and MIG_MEMORY: a profile says both memory and compute; remove MIG_PROFILE, or MIG_MEMORY";
+    refuses(&place.machine, &bundle, USAGE, line);
+}
+
+#[test]
+fn a_call_that_runtimes_read_differently() {
+    let place = somewhere(1);
+    let bundle = asking("true").write();
+    let mut create = place.machine.interposed();
+    create
+        .arg("create")
+        .arg(format!("-b={}", bundle.folder().display()));
+    let line = "this call can be read in two ways: '-b=x' is the folder x to runc and '=x' to crun; write --bundle FOLDER and an id";
+    assert_says(&run(create.arg("c")), USAGE, line);
+    assert_eq!(place.machine.leases(), 0);
+}
+
+#[test]
+fn a_container_that_runs_already() {
+    let place = somewhere(2);
+    let bundle = asking(super::SLEEP).write();
+    let mut container = place.engine.container(&bundle);
+    container.create().ok();
+    let before = fs::read(bundle.config_file()).expect("config.json");
+    let again = run(container
+        .command("create")
+        .arg("-b")
+        .arg(bundle.folder())
+        .arg(container.id()));
+    let line = format!(
+        "container {} is not made again: a container of that id runs, and has its device; delete it first, or choose another id",
+        container.id()
+    );
+    assert_says(&again, REFUSED, &line);
+    assert_eq!(place.machine.taken().len(), 1, "no second device");
+    assert!(
+        before == fs::read(bundle.config_file()).expect("config.json"),
+        "config.json has changed"
+    );
+    container.delete(true).ok();
 }
 
 #[test]
