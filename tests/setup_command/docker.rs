@@ -153,7 +153,7 @@ fn what_cant_be_read_is_told_and_left_alone() {
     place().with("{\n  \"debug\": true,\n}\n").refused(
         &[],
         3,
-        "P/daemon.json is not JSON: key must be a string at line 3 column 1; correct it first; nothing was changed",
+        "P/daemon.json is not JSON: trailing comma at line 3 column 1; correct it first; nothing was changed",
     );
     place().with("{\"runtimes\": []}").refused(
         &["--undo"],

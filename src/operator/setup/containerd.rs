@@ -8,8 +8,8 @@ use std::process::Command;
 
 use super::containerd_file::ConfigFile;
 use super::file::Found;
-use super::plan::{Change, Plan, as_it_was};
-use super::toml_text::Toml;
+use super::plan::{Change, Plan};
+use super::toml_file::Toml;
 use super::{RUNTIME, Setup, program};
 use crate::failure::Failure;
 
@@ -20,14 +20,14 @@ const RESTART: &str = "systemctl restart containerd (running containers go on)";
 pub fn plan(order: &Setup, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let found = Found::look(order.engine_config.as_deref().unwrap_or(Path::new(USUAL)))?;
     match order.undo {
-        true => undo(found, runtime),
-        false => put_in(order, found, runtime),
+        true => undo(&found, runtime),
+        false => put_in(order, &found, runtime),
     }
 }
 
-fn put_in(order: &Setup, found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
+fn put_in(order: &Setup, found: &Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let wrapper = program::wrapper(runtime)?;
-    let text = found.text.as_deref().unwrap_or_default();
+    let text = found.says();
     let toml = Toml::read(&found.path, text)?;
     let file = ConfigFile::new(&found.path, &toml, || installed_version(&found.path))?;
     let entry = file.entry(runtime);
@@ -53,12 +53,12 @@ fn put_in(order: &Setup, found: Found, runtime: Option<&Path>) -> Result<Plan, F
     Ok(plan)
 }
 
-fn undo(found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
+fn undo(found: &Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let mut plan = Plan {
         already: format!("{} has no runtime '{RUNTIME}'", found.path.display()),
         ..Plan::default()
     };
-    let text = found.text.as_deref().unwrap_or_default();
+    let text = found.says();
     let toml = Toml::read(&found.path, text)?;
     if toml.integer(&["version"]).unwrap_or(1) < 2 {
         // We have no entry in such a file.
@@ -69,21 +69,14 @@ fn undo(found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
         return Ok(plan);
     };
     file.has_another_default()?;
-    let again = |before: Option<&str>| {
-        let before = before.unwrap_or_default();
+    let again = |before: &str| {
         let toml = Toml::read(&found.path, before)?;
         ConfigFile::new(&found.path, &toml, || Ok(file.version))?.with(before, &wrapper, runtime)
     };
-    let after = match as_it_was(&found, again)? {
-        Some(before) => before,
-        None => {
-            let left = file.without();
-            (found.backup()?.is_some() || !file.is_new(&left)).then_some(left)
-        }
-    };
-    plan.changes = vec![Change::take_out(found.clone(), after)?];
-    plan.notes
-        .push("pods of the RuntimeClass with the handler mig can't be started here any more".to_owned());
+    let left = file.without();
+    let says_nothing = file.is_new(&left);
+    plan.changes = vec![Change::take_out(found.clone(), again, left, says_nothing)?];
+    plan.notes.push(super::PODS_LOST.to_owned());
     plan.next.push(RESTART.to_owned());
     Ok(plan)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::RUNTIME;
 use super::containerd_imports::imports_note;
 use super::toml_entry::Entry;
-use super::toml_text::{Toml, quoted};
+use super::toml_file::{Toml, quoted};
 use crate::failure::Failure;
 
 /// What CRI's plugin is called in files of version 2, and from version 3 on.
@@ -21,20 +21,20 @@ const NEW: [&str; 2] = [
 const ANNOTATIONS: [&str; 2] = ["mig.*", "mig.*/*"];
 
 /// config.toml, read.
-pub struct ConfigFile<'a, 't> {
+pub struct ConfigFile<'a> {
     path: &'a Path,
-    toml: &'a Toml<'t>,
+    toml: &'a Toml,
     /// The version it is written in.
     pub version: i64,
     /// The keys that lead to our table.
     table: Vec<&'static str>,
 }
 
-impl<'a, 't> ConfigFile<'a, 't> {
+impl<'a> ConfigFile<'a> {
     /// `installed`: the version of a file that says nothing yet.
     pub fn new(
         path: &'a Path,
-        toml: &'a Toml<'t>,
+        toml: &'a Toml,
         installed: impl FnOnce() -> Result<i64, Failure>,
     ) -> Result<Self, Failure> {
         let version = match (toml.integer(&["version"]), toml.is_empty()) {
@@ -95,12 +95,7 @@ impl<'a, 't> ConfigFile<'a, 't> {
 
     /// The text without our entry.
     pub fn without(&self) -> String {
-        let marks: Vec<&str> = self
-            .template()
-            .lines()
-            .filter(|line| line.starts_with('#'))
-            .collect();
-        self.toml.without(&self.table, &marks)
+        self.toml.without(&self.table, self.template())
     }
 
     /// Whether a text is all that a new file of ours has besides our entry.
@@ -124,7 +119,7 @@ impl<'a, 't> ConfigFile<'a, 't> {
         let mut names = [default, Some("runc")].into_iter().flatten();
         names.find_map(|name| {
             let keys = [&self.table[..4], &[name, "options", "SystemdCgroup"]].concat();
-            self.toml.value(&keys)?.get_ref().as_bool()
+            self.toml.item(&keys)?.as_bool()
         })
     }
 

@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::toml_text::Toml;
+use super::toml_file::Toml;
 
 /// What to know where an imported file has settings of CRI's too.
-pub fn imports_note(path: &Path, toml: &Toml<'_>) -> Option<String> {
+pub fn imports_note(path: &Path, toml: &Toml) -> Option<String> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let patterns = toml.strings(&["imports"]).unwrap_or_default();
     let mut files = patterns
@@ -53,6 +53,6 @@ fn has_cri(file: &Path) -> bool {
     toml.is_ok_and(|toml| {
         super::containerd_file::CRI
             .iter()
-            .any(|cri| toml.table(&["plugins", cri]).is_some())
+            .any(|cri| toml.item(&["plugins", cri]).is_some())
     })
 }

@@ -8,23 +8,24 @@ use super::crio_others::{Inherited, Others};
 use super::file::Found;
 use super::plan::{Change, Plan};
 use super::toml_entry::Entry;
-use super::toml_list::List;
-use super::toml_text::{Toml, quoted};
-use super::{RUNTIME, Setup, program};
+use super::toml_file::{Toml, quoted};
+use super::{RUNTIME, Setup, program, toml_list};
 use crate::failure::Failure;
 
 const USUAL: &str = "/etc/crio/crio.conf.d/50-oci-mig-hook.conf";
 const NEW: &str = include_str!("../../../hooks/crio/50-oci-mig-hook.conf");
 /// The keys that lead to our table.
 pub const TABLE: [&str; 4] = ["crio", "runtime", "runtimes", RUNTIME];
+/// Those that lead to the environment of conmon, whose child the wrapper is.
+const ENVIRONMENT: [&str; 5] = ["crio", "runtime", "runtimes", RUNTIME, "monitor_env"];
 const RESTART: &str = "systemctl restart crio (running containers go on)";
 
 /// What to change in our drop-in.
 pub fn plan(order: &Setup, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let found = Found::look(order.engine_config.as_deref().unwrap_or(Path::new(USUAL)))?;
     match order.undo {
-        true => undo(found, runtime),
-        false => put_in(order, found, runtime),
+        true => undo(&found, runtime),
+        false => put_in(order, &found, runtime),
     }
 }
 
@@ -37,7 +38,7 @@ fn entry<'a>(file: &'a Path, named: Option<&'a Path>) -> Entry<'a> {
     }
 }
 
-fn put_in(order: &Setup, found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
+fn put_in(order: &Setup, found: &Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let wrapper = program::wrapper(runtime)?;
     let others = Others::look(&found.path)?;
     if let Some(path) = others.with_our_name()? {
@@ -47,11 +48,18 @@ fn put_in(order: &Setup, found: Found, runtime: Option<&Path>) -> Result<Plan, F
         )
         .remedy("remove that one first; nothing was changed"));
     }
-    let text = found.text.as_deref().unwrap_or_default();
+    let text = found.says();
     let is_ours = entry(&found.path, runtime)
         .wrapper(&Toml::read(&found.path, text)?)?
         .is_some();
-    let after = with(&found.path, text, &wrapper, runtime, &others.inherited(order)?)?;
+    let variable = order.config.as_deref().map(program::variable).transpose()?;
+    let after = with(
+        &found.path,
+        text,
+        &wrapper,
+        runtime,
+        &others.inherited(variable.as_deref())?,
+    )?;
     let mut plan = Plan {
         already: format!("{} has the runtime '{RUNTIME}' already", found.path.display()),
         notes: others.runtime_note()?.into_iter().collect(),
@@ -70,35 +78,28 @@ fn put_in(order: &Setup, found: Found, runtime: Option<&Path>) -> Result<Plan, F
     Ok(plan)
 }
 
-fn undo(found: Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
+fn undo(found: &Found, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let mut plan = Plan {
         already: format!("{} has no runtime '{RUNTIME}'", found.path.display()),
         ..Plan::default()
     };
-    let text = found.text.as_deref().unwrap_or_default();
+    let text = found.says();
     let toml = Toml::read(&found.path, text)?;
-    if entry(&found.path, runtime).wrapper(&toml)?.is_none() {
+    let Some(wrapper) = entry(&found.path, runtime).wrapper(&toml)? else {
         return Ok(plan);
-    }
-    if Others::look(&found.path)?.default_runtime()?.as_deref() == Some(RUNTIME) {
+    };
+    let others = Others::look(&found.path)?;
+    if others.default_runtime()?.as_deref() == Some(RUNTIME) {
         let what = format!("{} was left alone", found.path.display());
         return Err(Failure::refused(what, "CRI-O's default_runtime is mig")
             .remedy("name another default_runtime first"));
     }
-    let marks: Vec<&str> = NEW.lines().filter(|line| line.starts_with('#')).collect();
-    let left = toml.without(&TABLE, &marks);
-    let is_nothing = left
-        .lines()
-        .all(|line| line.trim().is_empty() || marks.contains(&line));
-    let after = match found.backup()? {
-        // It may have had no newline at its end.
-        Some(backup) if backup.trim_end() == left.trim_end() => Some(backup),
-        None if is_nothing => None,
-        _ => Some(left),
-    };
-    plan.changes = vec![Change::take_out(found.clone(), after)?];
-    plan.notes
-        .push("pods of the RuntimeClass with the handler mig can't be started here any more".to_owned());
+    let inherited = others.inherited(variable(&toml))?;
+    let again = |before: &str| with(&found.path, before, &wrapper, runtime, &inherited);
+    let left = toml.without(&TABLE, NEW);
+    let says_nothing = left.trim().is_empty();
+    plan.changes = vec![Change::take_out(found.clone(), again, left, says_nothing)?];
+    plan.notes.push(super::PODS_LOST.to_owned());
     plan.next.push(RESTART.to_owned());
     Ok(plan)
 }
@@ -124,21 +125,23 @@ fn with(
     }
 }
 
+/// Our variable in our entry's environment.
+fn variable(toml: &Toml) -> Option<&str> {
+    let variables = toml.strings(&ENVIRONMENT)?;
+    variables
+        .into_iter()
+        .find(|variable| variable.starts_with(program::VARIABLE))
+}
+
 /// The text with this variable in our entry's environment, in the place of another value of it.
-fn with_variable(path: &Path, text: &str, variable: &str) -> Result<String, Failure> {
-    let keys = [&TABLE[..], &["monitor_env"]].concat();
+fn with_variable(path: &Path, text: &str, new: &str) -> Result<String, Failure> {
     let toml = Toml::read(path, text)?;
-    let variables = toml.strings(&keys).unwrap_or_default();
-    let (Some(list), false) = (toml.value(&keys), variables.contains(&variable)) else {
-        return Ok(text.to_owned());
+    let after = match variable(&toml) {
+        Some(old) if old == new => None,
+        old => toml.with_list(&ENVIRONMENT, |list| {
+            old.inspect(|old| toml_list::remove(list, old));
+            toml_list::add(list, new);
+        }),
     };
-    let name = variable.split_inclusive('=').next().unwrap_or_default();
-    let old = variables.iter().find(|old| old.starts_with(name));
-    let Some(list) = List::new(text, list) else {
-        return Ok(text.to_owned());
-    };
-    match old {
-        Some(old) => with_variable(path, &list.without(old), variable),
-        None => Ok(list.with(variable)),
-    }
+    Ok(after.unwrap_or(text.to_owned()))
 }

@@ -4,11 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Setup;
 use super::crio::TABLE;
 use super::file::Found;
-use super::program;
-use super::toml_text::{Toml, quoted};
+use super::toml_file::{Toml, quoted};
 use crate::failure::Failure;
 
 /// Where the wrapper looks for a runtime that no configuration names.
@@ -25,7 +23,6 @@ const RUNTIMES: [&str; 6] = [
 pub struct Others(Vec<Found>);
 
 /// What our entry takes over.
-#[derive(Default)]
 pub struct Inherited {
     /// Keys and their values.
     strings: Vec<(&'static str, String)>,
@@ -47,10 +44,10 @@ impl Others {
     }
 
     /// The last file in which `find` finds something, and what it finds.
-    fn last<T>(&self, find: impl Fn(&Toml<'_>) -> Option<T>) -> Result<Option<(&Path, T)>, Failure> {
+    fn last<T>(&self, find: impl Fn(&Toml) -> Option<T>) -> Result<Option<(&Path, T)>, Failure> {
         let mut last = None;
         for file in &self.0 {
-            let toml = Toml::read(&file.path, file.text.as_deref().unwrap_or_default())?;
+            let toml = Toml::read(&file.path, file.says())?;
             if let Some(found) = find(&toml) {
                 last = Some((file.path.as_path(), found));
             }
@@ -61,7 +58,7 @@ impl Others {
     /// The file that has a runtime of our name.
     pub fn with_our_name(&self) -> Result<Option<&Path>, Failure> {
         Ok(self
-            .last(|toml| toml.value(&TABLE).map(|_| ()))?
+            .last(|toml| toml.item(&TABLE).map(|_| ()))?
             .map(|(path, ())| path))
     }
 
@@ -87,15 +84,14 @@ impl Others {
     }
 
     /// What our entry takes over: CRI-O doesn't start where a runtime names no conmon and none is in PATH.
-    pub fn inherited(&self, order: &Setup) -> Result<Inherited, Failure> {
-        let mut inherited = Inherited::default();
+    pub fn inherited(&self, environment: Option<&str>) -> Result<Inherited, Failure> {
+        let mut inherited = Inherited {
+            strings: Vec::new(),
+            environment: environment.map(str::to_owned),
+        };
         for key in ["monitor_path", "monitor_cgroup"] {
             let value = self.of_default_runtime(key)?;
             inherited.strings.extend(value.map(|value| (key, value)));
-        }
-        if let Some(config) = &order.config {
-            let path = program::absolute_text(config)?;
-            inherited.environment = Some(format!("OCI_MIG_HOOK_CONFIG={path}"));
         }
         Ok(inherited)
     }

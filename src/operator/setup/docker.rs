@@ -4,12 +4,11 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::file::Found;
-use super::json_text::Object;
-use super::plan::{Change, Plan, as_it_was};
-use super::{RUNTIME, Setup, program, spliced};
+use super::plan::{Change, Plan};
+use super::{RUNTIME, Setup, json_text, program};
 use crate::failure::Failure;
 
 /// The file where there is none yet.
@@ -19,18 +18,18 @@ const USUAL: &str = "/etc/docker/daemon.json";
 /// What to change in daemon.json.
 pub fn plan(order: &Setup, runtime: Option<&Path>) -> Result<Plan, Failure> {
     let found = Found::look(order.engine_config.as_deref().unwrap_or(Path::new(USUAL)))?;
-    let file = Daemon::read(&found.path, found.text.as_deref().unwrap_or_default())?;
+    let file = Daemon::read(&found.path, found.says())?;
     let ours = file.program()?;
     if let Some(other) = ours.filter(|path| !program::is_wrapper(path, runtime)) {
-        return Err(not_ours(&found.path, &other));
+        return Err(program::not_ours(&found.path, Some(other)));
     }
     match order.undo {
         true => undo(&found, &file),
-        false => put_in(order, found.clone(), &file, &program::wrapper(runtime)?),
+        false => put_in(order, &found, &file, &program::wrapper(runtime)?),
     }
 }
 
-fn put_in(order: &Setup, found: Found, file: &Daemon<'_>, wrapper: &str) -> Result<Plan, Failure> {
+fn put_in(order: &Setup, found: &Found, file: &Daemon<'_>, wrapper: &str) -> Result<Plan, Failure> {
     let name = found.path.display().to_string();
     let mut plan = Plan {
         already: format!("{name} has the runtime '{RUNTIME}' already"),
@@ -39,7 +38,7 @@ fn put_in(order: &Setup, found: Found, file: &Daemon<'_>, wrapper: &str) -> Resu
     let after = file.with(wrapper)?;
     if found.text.as_ref() != Some(&after) {
         let is_ours = file.program()?.is_some();
-        plan.changes = vec![Change::put_in(found, after, is_ours)?];
+        plan.changes = vec![Change::put_in(found.clone(), after, is_ours)?];
         plan.next
             .push("systemctl reload docker (running containers go on)".to_owned());
     }
@@ -64,24 +63,23 @@ fn undo(found: &Found, file: &Daemon<'_>) -> Result<Plan, Failure> {
     let Some(wrapper) = file.program()? else {
         return Ok(plan);
     };
-    if file.default_runtime().as_deref() == Some(RUNTIME) {
+    if file.all.get("default-runtime") == Some(&json!(RUNTIME)) {
         return Err(
             Failure::refused(format!("{name} was left alone"), "its default-runtime is mig")
                 .remedy("name another default-runtime first"),
         );
     }
-    let again = |text: Option<&str>| Daemon::read(&found.path, text.unwrap_or_default())?.with(&wrapper);
-    let after = match as_it_was(found, again)? {
-        Some(before) => before,
-        None => {
-            let left = file.without()?;
-            let is_nothing = left.trim().trim_matches(['{', '}']).trim().is_empty();
-            (!is_nothing || found.backup()?.is_some()).then_some(left)
-        }
-    };
+    let again = |before: &str| Daemon::read(&found.path, before)?.with(wrapper);
+    let left = file.without()?;
+    let says_nothing = left.trim().trim_matches(['{', '}']).trim().is_empty();
+    let change = Change::take_out(found.clone(), again, left, says_nothing)?;
     plan.notes
         .push("containers that were made with --runtime mig can't be started any more".to_owned());
-    let reload = match after.as_deref().is_some_and(|left| left.contains("\"runtimes\"")) {
+    let reload = match change
+        .after
+        .as_deref()
+        .is_some_and(|left| left.contains("\"runtimes\""))
+    {
         true => "systemctl reload docker",
         // A reload leaves the runtimes as they are where the file has none.
         false => {
@@ -89,7 +87,7 @@ fn undo(found: &Found, file: &Daemon<'_>) -> Result<Plan, Failure> {
         }
     };
     plan.next.push(reload.to_owned());
-    plan.changes = vec![Change::take_out(found.clone(), after)?];
+    plan.changes = vec![change];
     Ok(plan)
 }
 
@@ -97,94 +95,74 @@ fn undo(found: &Found, file: &Daemon<'_>) -> Result<Plan, Failure> {
 struct Daemon<'t> {
     path: &'t Path,
     text: &'t str,
-    /// `None` in an empty file.
-    all: Option<Object>,
-    runtimes: Option<Object>,
-    /// Our entry in `runtimes`.
-    entry: Option<Object>,
+    /// Nothing in an empty file.
+    all: Map<String, Value>,
 }
 
 impl<'t> Daemon<'t> {
     fn read(path: &'t Path, text: &'t str) -> Result<Self, Failure> {
-        let bad = |what: &str, why: &dyn std::fmt::Display| {
-            Failure::host(format!("{} {what}", path.display()), why)
-                .remedy("correct it first; nothing was changed")
-        };
-        let not_an_object = |name: &str| bad("can't be added to", &format!("its {name} is not an object"));
-        let member = |of: &Option<Object>, name: &str| match of {
-            Some(object) => object.object(text, name),
-            None => Ok(None),
-        };
         let all = match text.trim() {
-            "" => None,
-            _ => Some(Object::outermost(text).map_err(|error| bad("is not JSON", &error))?),
+            "" => Map::new(),
+            _ => serde_json::from_str(text).map_err(|error| not_json(path, &error))?,
         };
-        let runtimes = member(&all, "runtimes").map_err(|_| not_an_object("runtimes"))?;
-        let entry = member(&runtimes, RUNTIME).map_err(|_| not_an_object("runtimes.mig"))?;
-        Ok(Daemon {
-            path,
-            text,
-            all,
-            runtimes,
-            entry,
-        })
+        let daemon = Daemon { path, text, all };
+        for (name, value) in [("runtimes", daemon.runtimes()), ("runtimes.mig", daemon.entry())] {
+            if value.is_some_and(|value| !value.is_object()) {
+                return Err(Failure::host(
+                    format!("{} can't be added to", path.display()),
+                    format!("its {name} is not an object"),
+                )
+                .remedy("correct it first; nothing was changed"));
+            }
+        }
+        Ok(daemon)
     }
 
-    fn string(&self, of: Option<&Object>, name: &str) -> Option<String> {
-        let value = of?.value(name)?;
-        serde_json::from_str(&self.text[value]).ok()
+    fn runtimes(&self) -> Option<&Value> {
+        self.all.get("runtimes")
+    }
+
+    fn entry(&self) -> Option<&Value> {
+        self.runtimes()?.get(RUNTIME)
     }
 
     /// The program of our entry; nothing where there is no entry of that name.
-    fn program(&self) -> Result<Option<String>, Failure> {
-        let Some(entry) = &self.entry else {
-            return Ok(None);
-        };
-        match self.string(Some(entry), "path") {
-            Some(path) => Ok(Some(path)),
-            None => Err(not_ours(self.path, "another kind of runtime")),
+    fn program(&self) -> Result<Option<&str>, Failure> {
+        match self.entry().map(|entry| entry["path"].as_str()) {
+            None => Ok(None),
+            Some(Some(path)) => Ok(Some(path)),
+            Some(None) => Err(program::not_ours(self.path, None)),
         }
-    }
-
-    fn default_runtime(&self) -> Option<String> {
-        self.string(self.all.as_ref(), "default-runtime")
     }
 
     /// The text with our entry calling `wrapper`.
     fn with(&self, wrapper: &str) -> Result<String, Failure> {
-        let entry = json!({ "path": wrapper });
-        let span = self.entry.as_ref().and_then(|entry| entry.value("path"));
-        Ok(match (&self.all, &self.runtimes, span) {
-            (_, _, Some(path)) => match self.program()?.as_deref() == Some(wrapper) {
-                true => self.text.to_owned(),
-                false => spliced(self.text, path, &Value::from(wrapper).to_string()),
-            },
-            (_, Some(runtimes), None) => runtimes.with(self.text, 1, RUNTIME, &entry),
-            (Some(all), None, None) => all.with(self.text, 0, "runtimes", &json!({ RUNTIME: entry })),
-            (None, None, None) => {
-                NEW.replace("\"/usr/bin/oci-mig-runtime\"", &Value::from(wrapper).to_string())
-            }
-        })
+        if self.text.trim().is_empty() {
+            return Ok(NEW.replace("\"/usr/bin/oci-mig-runtime\"", &json!(wrapper).to_string()));
+        }
+        if self.program()? == Some(wrapper) {
+            return Ok(self.text.to_owned());
+        }
+        json_text::with(self.text, &["runtimes", RUNTIME, "path"], &json!(wrapper))
+            .map_err(|error| not_json(self.path, &error))
     }
 
     /// The text without our entry, and without a list of runtimes that had only that.
     fn without(&self) -> Result<String, Failure> {
-        let Some(runtimes) = &self.runtimes else {
-            return Ok(self.text.to_owned());
+        let is_alone = self
+            .runtimes()
+            .and_then(Value::as_object)
+            .is_some_and(|all| all.len() == 1);
+        let gone: &[&str] = if is_alone {
+            &["runtimes"]
+        } else {
+            &["runtimes", RUNTIME]
         };
-        let left = runtimes.without(self.text, RUNTIME);
-        let again = Daemon::read(self.path, &left)?;
-        match (&again.all, &again.runtimes) {
-            (Some(all), Some(runtimes)) if runtimes.is_empty() => Ok(all.without(&left, "runtimes")),
-            _ => Ok(left),
-        }
+        json_text::without(self.text, gone).map_err(|error| not_json(self.path, &error))
     }
 }
 
-fn not_ours(path: &Path, what: &str) -> Failure {
-    Failure::refused(
-        format!("{} has a runtime 'mig' that is not ours", path.display()),
-        format!("it is {what}"),
-    )
-    .remedy("rename or remove that one first; nothing was changed")
+fn not_json(path: &Path, error: &serde_json::Error) -> Failure {
+    Failure::host(format!("{} is not JSON", path.display()), error)
+        .remedy("correct it first; nothing was changed")
 }

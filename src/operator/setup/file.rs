@@ -35,6 +35,11 @@ impl Found {
         Ok(Found { path, text })
     }
 
+    /// What it says; nothing where there is no such file.
+    pub fn says(&self) -> &str {
+        self.text.as_deref().unwrap_or_default()
+    }
+
     /// Where the copy of the file as it was before us stands.
     pub fn backup_path(&self) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
@@ -49,7 +54,7 @@ impl Found {
 
     /// Copies the file, as it is, to the backup's place.
     pub fn back_up(&self) -> Result<(), Failure> {
-        let text = self.text.as_deref().unwrap_or_default();
+        let text = self.says();
         let like = fs::metadata(&self.path).map_err(|error| unreadable(&self.path, error))?;
         replace(&self.backup_path(), text, Some(&like), || Ok(()))
     }

@@ -2,71 +2,78 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::json_style::Style;
-use super::spliced;
+
+/// The text with this value at the end of these keys.
+pub fn with(text: &str, keys: &[&str], value: &Value) -> serde_json::Result<String> {
+    let mut object = Object::read(text, serde_json::from_str(text)?)?;
+    for (depth, key) in keys.iter().enumerate() {
+        let rest = &keys[depth + 1..];
+        object = match object.value(key) {
+            None => {
+                let value = rest
+                    .iter()
+                    .rfold(value.clone(), |value, key| json!({ *key: value }));
+                return Ok(object.with(text, depth, key, &value));
+            }
+            Some(span) if rest.is_empty() => return Ok(spliced(text, span, &value.to_string())),
+            Some(span) => Object::read(text, serde_json::from_str(&text[span])?)?,
+        };
+    }
+    Ok(text.to_owned())
+}
+
+/// The text without the member at the end of these keys.
+pub fn without(text: &str, keys: &[&str]) -> serde_json::Result<String> {
+    let mut object = Object::read(text, serde_json::from_str(text)?)?;
+    let (last, parents) = keys.split_last().unwrap_or((&"", &[]));
+    for key in parents {
+        let Some(span) = object.value(key) else {
+            return Ok(text.to_owned());
+        };
+        object = Object::read(text, serde_json::from_str(&text[span])?)?;
+    }
+    Ok(object.without(text, last))
+}
 
 /// Where an object stands in a text, and where its members' values do.
-#[derive(Debug)]
-pub struct Object {
+struct Object {
     /// From its opening brace to its closing one.
     span: Range<usize>,
+    /// In their order; of several with one name the last, as engines see it.
     members: Vec<(String, Range<usize>)>,
 }
 
-/// The members of an object in their order, each as it was typed.
-struct Members<'t>(Vec<(String, &'t RawValue)>);
-
 impl Object {
-    /// The text's outermost object.
-    pub fn outermost(text: &str) -> serde_json::Result<Object> {
-        let raw: &RawValue = serde_json::from_str(text)?;
-        Object::read(text, raw)
-    }
-
-    /// The object that is this member's value; `None` without such a member. The last of several counts, as engines
-    /// see it.
-    pub fn object(&self, text: &str, name: &str) -> serde_json::Result<Option<Object>> {
-        let Some(span) = self.value(name) else {
-            return Ok(None);
-        };
-        let raw: &RawValue = serde_json::from_str(&text[span])?;
-        Object::read(text, raw).map(Some)
-    }
-
-    /// Where this member's value stands.
-    pub fn value(&self, name: &str) -> Option<Range<usize>> {
-        let found = self.members.iter().rev().find(|(key, _)| key == name);
-        found.map(|(_, span)| span.clone())
-    }
-
-    /// Whether it has no member.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
+    /// `raw` borrows from `text`.
     fn read(text: &str, raw: &RawValue) -> serde_json::Result<Object> {
-        let Members(members) = serde_json::from_str(raw.get())?;
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get())?;
         let place = |raw: &RawValue| {
-            // `raw` borrows from `text`.
             let start = raw.get().as_ptr() as usize - text.as_ptr() as usize;
             start..start + raw.get().len()
         };
+        let mut members: Vec<_> = members.into_iter().map(|(key, raw)| (key, place(raw))).collect();
+        members.sort_by_key(|(_, span)| span.start);
         Ok(Object {
             span: place(raw),
-            members: members.into_iter().map(|(key, raw)| (key, place(raw))).collect(),
+            members,
         })
     }
 
+    /// Where this member's value stands.
+    fn value(&self, name: &str) -> Option<Range<usize>> {
+        let found = self.members.iter().find(|(key, _)| key == name);
+        found.map(|(_, span)| span.clone())
+    }
+
     /// The text with one more member at the end of this object, which lies `depth` objects deep.
-    pub fn with(&self, text: &str, depth: usize, name: &str, value: &Value) -> String {
+    fn with(&self, text: &str, depth: usize, name: &str, value: &Value) -> String {
         let style = match self.members.is_empty() {
             true => Style::of(text),
             // An object on one line stays on it.
@@ -84,8 +91,8 @@ impl Object {
     }
 
     /// The text without this member.
-    pub fn without(&self, text: &str, name: &str) -> String {
-        let Some(at) = self.members.iter().rposition(|(key, _)| key == name) else {
+    fn without(&self, text: &str, name: &str) -> String {
+        let Some(at) = self.members.iter().position(|(key, _)| key == name) else {
             return text.to_owned();
         };
         let value = &self.members[at].1;
@@ -101,24 +108,9 @@ impl Object {
     }
 }
 
-impl<'t> Deserialize<'t> for Members<'t> {
-    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'t> Visitor<'t> for Collect {
-            type Value = Members<'t>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Collect)
-    }
+/// The text with `range` replaced.
+fn spliced(text: &str, range: Range<usize>, by: &str) -> String {
+    format!("{}{by}{}", &text[..range.start], &text[range.end..])
 }
 
 #[cfg(test)]
@@ -126,20 +118,17 @@ mod tests {
     use proptest::collection::{hash_set, vec};
     use proptest::prelude::*;
     use proptest::sample::select;
-    use serde_json::json;
     use serde_json::ser::PrettyFormatter;
 
     use super::super::json_style::{Spaced, rendered};
     use super::*;
 
     fn put(text: &str) -> String {
-        Object::outermost(text)
-            .unwrap()
-            .with(text, 0, "new", &json!({"a": [1]}))
+        with(text, &["new"], &json!({"a": [1]})).unwrap()
     }
 
     fn take(text: &str) -> String {
-        Object::outermost(text).unwrap().without(text, "new")
+        without(text, &["new"]).unwrap()
     }
 
     #[test]
@@ -174,6 +163,7 @@ mod tests {
                 "{\n \"a\": 1,\n \"b\": 3\n}",
             ),
             ("{\"a\": 1}", "{\"a\": 1}"),
+            ("{\"a\": 1, \"new\": 1, \"new\": 2}", "{\"a\": 1}"),
         ] {
             assert_eq!(take(text), expected);
         }
@@ -202,7 +192,7 @@ mod tests {
     #[test]
     fn what_is_no_object_is_an_error() {
         for text in ["[]", "{\"a\": 1,}", "", "{} x", "// c\n{}"] {
-            assert!(Object::outermost(text).is_err(), "{text}");
+            assert!(without(text, &["a"]).is_err(), "{text}");
         }
     }
 }

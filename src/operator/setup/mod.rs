@@ -14,21 +14,22 @@ mod docker;
 mod file;
 mod json_style;
 mod json_text;
+mod outcome;
 mod plan;
 mod podman;
-mod podman_hook;
-mod podman_list;
+mod podman_hook_file;
+mod podman_hooks_dir;
 mod program;
-mod say;
 mod toml_entry;
+mod toml_file;
+mod toml_header;
 mod toml_list;
-mod toml_text;
 
-use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::failure::Failure;
+use outcome::Outcome;
 use plan::Plan;
 
 /// What was asked for.
@@ -80,6 +81,9 @@ const RUNTIME: &str = "mig";
 /// What pods need besides: once for the whole cluster.
 const RUNTIME_CLASS: &str = "once per cluster, a RuntimeClass with 'handler: mig'; pods then say 'runtimeClassName: mig' (oci-mig-hook(1) shows both)";
 
+/// What pods lose without our entry.
+const PODS_LOST: &str = "pods of the RuntimeClass with the handler mig can't be started here any more";
+
 /// Changes the engine's configuration, or says what it would change.
 ///
 /// # Errors
@@ -88,14 +92,14 @@ const RUNTIME_CLASS: &str = "once per cluster, a RuntimeClass with 'handler: mig
 pub fn setup(order: &Setup) -> anyhow::Result<()> {
     let plan = plan(order)?;
     if !order.json {
-        super::print(say::difference(&plan).as_bytes())?;
+        super::print(outcome::difference(&plan).as_bytes())?;
     }
     if !order.dry_run {
         plan.write()?;
     }
     let text = match order.json {
-        true => serde_json::to_string_pretty(&say::Outcome::of(order, &plan))? + "\n",
-        false => say::summary(order, &plan),
+        true => serde_json::to_string_pretty(&Outcome::of(order, &plan))? + "\n",
+        false => outcome::summary(order, &plan),
     };
     super::print(text.as_bytes())
 }
@@ -111,9 +115,4 @@ fn plan(order: &Setup) -> Result<Plan, Failure> {
         Engine::Crio(runtime) => crio::plan(order, runtime.as_deref()),
         Engine::Podman(hooks_dir, guard) => podman::plan(order, hooks_dir.as_deref(), *guard),
     }
-}
-
-/// The text with `range` replaced.
-fn spliced(text: &str, range: Range<usize>, by: &str) -> String {
-    format!("{}{by}{}", &text[..range.start], &text[range.end..])
 }

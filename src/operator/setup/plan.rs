@@ -75,14 +75,36 @@ impl Change {
         })
     }
 
-    /// Takes our entry out.
-    pub fn take_out(found: Found, after: Option<String>) -> Result<Change, Failure> {
-        let backup = match found.backup()? {
+    /// Takes our entry out. Where nothing but our own change has happened to the file, which `again` makes, it is what
+    /// it was before us, byte for byte: its backup, or nothing. Else it is what is `left`, unless that says nothing.
+    pub fn take_out(
+        found: Found,
+        again: impl FnOnce(&str) -> Result<String, Failure>,
+        left: String,
+        says_nothing: bool,
+    ) -> Result<Change, Failure> {
+        let backup = found.backup()?;
+        let again = again(backup.as_deref().unwrap_or_default()).ok();
+        let after = match &backup {
+            _ if again == found.text => backup.clone(),
+            None if says_nothing => None,
+            _ => Some(left),
+        };
+        let backup = match backup {
             None => Backup::None,
             backup if backup == after => Backup::Forget,
             Some(_) => Backup::Keep,
         };
         Ok(Change { found, after, backup })
+    }
+
+    /// Removes a file that is ours alone.
+    pub fn remove(found: Found) -> Change {
+        Change {
+            found,
+            after: None,
+            backup: Backup::None,
+        }
     }
 
     fn write(&self) -> Result<(), Failure> {
@@ -95,15 +117,4 @@ impl Change {
             _ => Ok(()),
         }
     }
-}
-
-/// What stood in the file before us, byte for byte: its backup, or nothing. `None` where anything but our own change
-/// has happened to the file since; `again` makes that change.
-pub fn as_it_was(
-    found: &Found,
-    again: impl FnOnce(Option<&str>) -> Result<String, Failure>,
-) -> Result<Option<Option<String>>, Failure> {
-    let backup = found.backup()?;
-    let again = again(backup.as_deref()).ok();
-    Ok((again.is_some() && again == found.text).then_some(backup))
 }

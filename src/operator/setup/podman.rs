@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::file::Found;
 use super::plan::Plan;
-use super::podman_hook::Hook;
-use super::podman_list::HooksDir;
+use super::podman_hook_file::Hook;
+use super::podman_hooks_dir::HooksDir;
 use super::{Setup, program};
 use crate::config::{Config, Guard};
 use crate::failure::Failure;

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
+/// How the variable begins in which the wrapper finds its configuration file.
+pub const VARIABLE: &str = "OCI_MIG_HOOK_CONFIG=";
+
 /// The interposing runtime's name.
 const WRAPPER: &str = "oci-mig-runtime";
 
@@ -40,6 +43,15 @@ pub fn is_wrapper(path: &str, named: Option<&Path>) -> bool {
     Path::new(path).file_name() == Some(WRAPPER.as_ref()) || named.as_deref() == Some(Path::new(path))
 }
 
+/// Refuses a runtime of our name in this file that calls another program, or none.
+pub fn not_ours(file: &Path, other: Option<&str>) -> Failure {
+    Failure::refused(
+        format!("{} has a runtime 'mig' that is not ours", file.display()),
+        format!("it is {}", other.unwrap_or("another kind of runtime")),
+    )
+    .remedy("rename or remove that one first; nothing was changed")
+}
+
 /// A path as text, from the root on.
 pub fn absolute_text(path: &Path) -> Result<String, Failure> {
     text(&absolute(path)?)
@@ -68,10 +80,15 @@ fn missing(path: &Path, why: &dyn std::fmt::Display) -> Failure {
         .remedy("install oci-mig-runtime beside oci-mig-hook, or name it with --runtime-path")
 }
 
+/// The variable that names this configuration file to the wrapper.
+pub fn variable(config: &Path) -> Result<String, Failure> {
+    Ok(format!("{VARIABLE}{}", absolute_text(config)?))
+}
+
 /// What to add to a service so that the wrapper, which it or its children call, finds this configuration file.
 pub fn environment(service: &str, config: &Path) -> Result<String, Failure> {
     Ok(format!(
-        "systemctl edit {service}: add '[Service]' and 'Environment=OCI_MIG_HOOK_CONFIG={}', then restart it",
-        absolute_text(config)?
+        "systemctl edit {service}: add '[Service]' and 'Environment={}', then restart it",
+        variable(config)?
     ))
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::program;
-use super::toml_text::{Toml, appended};
+use super::toml_file::{Toml, appended};
 use crate::failure::Failure;
 
 /// Where an engine's file has our runtime.
@@ -29,17 +29,13 @@ impl Entry<'_> {
     ///
     /// # Errors
     /// There is one under our name that isn't ours.
-    pub fn wrapper(&self, toml: &Toml<'_>) -> Result<Option<String>, Failure> {
-        if toml.value(self.table).is_none() {
+    pub fn wrapper(&self, toml: &Toml) -> Result<Option<String>, Failure> {
+        if toml.item(self.table).is_none() {
             return Ok(None);
         }
         match toml.string(&self.program_keys()) {
             Some(path) if program::is_wrapper(path, self.named) => Ok(Some(path.to_owned())),
-            other => Err(Failure::refused(
-                format!("{} has a runtime 'mig' that is not ours", self.file.display()),
-                format!("it is {}", other.unwrap_or("another kind of runtime")),
-            )
-            .remedy("rename or remove that one first; nothing was changed")),
+            other => Err(program::not_ours(self.file, other)),
         }
     }
 

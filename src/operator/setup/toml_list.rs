@@ -1,134 +1,92 @@
-//! One more string in a list of a TOML text, and out of it again, with the list's own layout and its comments kept.
+//! One more string in a list of a TOML file, and out of it again, with the list's own layout and its comments kept.
 
 #![forbid(unsafe_code)]
 
-use std::ops::Range;
+use toml_edit::{Array, RawString, Value};
 
-use toml::Spanned;
-use toml::de::DeValue;
-
-use super::spliced;
-use super::toml_text::quoted;
-
-/// A list, and the text it stands in.
-pub struct List<'t> {
-    text: &'t str,
-    span: Range<usize>,
-    /// Each item: where it stands, and what it is where it is a string.
-    items: Vec<(Range<usize>, Option<String>)>,
+/// Adds `string` after the list's last string: an `{append=true}` of Podman's stays the last.
+pub fn add(list: &mut Array, string: &str) {
+    let last = (0..list.len()).rfind(|at| list.get(*at).is_some_and(Value::is_str));
+    let at = last.map_or(0, |last| last + 1);
+    let gap = take_gap(list, at);
+    // A comment beside the last string stays beside it.
+    let (beside, rest) = at_last_newline(&gap);
+    let (before, after) = match last.and_then(|last| list.get(last)) {
+        Some(last) => {
+            let lead = match at_last_newline(above(last)) {
+                (_, lead) if lead.starts_with('\n') => lead,
+                _ if rest.starts_with('\n') => "\n",
+                _ => " ",
+            };
+            (format!("{beside}{lead}"), rest)
+        }
+        None if list.is_empty() || rest.starts_with('\n') => (gap.clone(), rest),
+        None => (gap.clone(), " "),
+    };
+    list.insert_formatted(at, Value::from(string).decorated(before, ""));
+    set_gap(list, at + 1, after);
 }
 
-impl<'t> List<'t> {
-    /// The list that this value is.
-    pub fn new(text: &'t str, value: &Spanned<DeValue<'_>>) -> Option<List<'t>> {
-        let item = |item: &Spanned<DeValue<'_>>| (item.span(), item.get_ref().as_str().map(str::to_owned));
-        Some(List {
-            text,
-            span: value.span(),
-            items: value.get_ref().as_array()?.iter().map(item).collect(),
-        })
-    }
+/// Takes `string` out of the list.
+pub fn remove(list: &mut Array, string: &str) {
+    let Some(at) = list.iter().position(|item| item.as_str() == Some(string)) else {
+        return;
+    };
+    let gap = take_gap(list, at + 1);
+    let gone = list.remove(at);
+    let (beside, lead) = at_last_newline(above(&gone));
+    let left = match at {
+        0 if !list.is_empty() => above(&gone).to_owned(),
+        // A comment needs its line's end.
+        _ if beside.contains('#') && !gap.contains('\n') => format!("{beside}{lead}{gap}"),
+        _ => format!("{beside}{gap}"),
+    };
+    set_gap(list, at, &left);
+}
 
-    fn position(&self, string: &str) -> Option<usize> {
-        self.items
-            .iter()
-            .position(|(_, item)| item.as_deref() == Some(string))
-    }
-
-    /// The text with `string` in the list after its last string: an `{append=true}` of Podman's stays the last.
-    pub fn with(&self, string: &str) -> String {
-        let string = quoted(string);
-        let Some(at) = self.items.iter().rposition(|(_, item)| item.is_some()) else {
-            let inner = self.span.start + 1..self.span.start + 1;
-            let comma = if self.items.is_empty() { "" } else { ", " };
-            return spliced(self.text, inner, &format!("{string}{comma}"));
-        };
-        let end = self.items[at].0.end;
-        let lead = self.lead(at);
-        let tail = &self.text[end..self.end_of_gap(at)];
-        let (Some(hash), Some(line)) = (tail.find('#'), tail.find('\n')) else {
-            return spliced(self.text, end..end, &format!(",{lead}{string}"));
-        };
-        // A comment beside the last string stays beside it.
-        match tail[..hash].contains(',') {
-            true => spliced(self.text, end + line..end + line, &format!("{lead}{string},")),
-            false => {
-                let text = spliced(self.text, end + line..end + line, &format!("{lead}{string}"));
-                spliced(&text, end..end, ",")
-            }
+/// Takes what stands before the item at this place, or before the list's end, but for the comma.
+fn take_gap(list: &mut Array, at: usize) -> String {
+    let mut gap = String::new();
+    if at == list.len() {
+        if let Some(last) = list.iter_mut().last() {
+            gap += text(last.decor().suffix());
+            last.decor_mut().set_suffix("");
         }
     }
+    gap += list.get(at).map_or(text(Some(list.trailing())), above);
+    set_gap(list, at, "");
+    gap
+}
 
-    /// The text without `string` in the list.
-    pub fn without(&self, string: &str) -> String {
-        let Some(at) = self.position(string) else {
-            return self.text.to_owned();
-        };
-        let own = self.items[at].0.clone();
-        let before = match at {
-            0 => self.span.start + 1,
-            _ => self.items[at - 1].0.end,
-        };
-        let comma = self.comma_after(at);
-        let is_alone = at == 0 && self.items.len() == 1;
-        let gap = &self.text[before..own.start];
-        let lead = gap.len() - gap.trim_end().len();
-        match gap.contains('#') {
-            false if is_alone => spliced(self.text, before..comma.unwrap_or(own.end), ""),
-            false if at == 0 => spliced(self.text, own.start..self.items[1].0.start, ""),
-            false => spliced(self.text, before..own.end, ""),
-            // A comment stands between it and the one before.
-            true if comma.is_some() || at == 0 => {
-                spliced(self.text, own.start - lead..comma.unwrap_or(own.end), "")
-            }
-            true => {
-                let text = spliced(self.text, own.start - lead..own.end, "");
-                let comma = gap
-                    .find(',')
-                    .map_or(before..before, |at| before + at..before + at + 1);
-                spliced(&text, comma, "")
-            }
-        }
+fn set_gap(list: &mut Array, at: usize, text: &str) {
+    match list.get_mut(at) {
+        Some(next) => next.decor_mut().set_prefix(text),
+        None => list.set_trailing(text),
     }
+}
 
-    /// What stands before an item: a space, or a line's end and indentation.
-    fn lead(&self, at: usize) -> &str {
-        let before = match at {
-            0 => self.span.start + 1,
-            _ => self.items[at - 1].0.end,
-        };
-        let gap = &self.text[before..self.items[at].0.start];
-        match gap.rfind('\n') {
-            Some(line) => &gap[line..],
-            None => " ",
-        }
-    }
+fn above(item: &Value) -> &str {
+    text(item.decor().prefix())
+}
 
-    fn end_of_gap(&self, at: usize) -> usize {
-        match self.items.get(at + 1) {
-            Some((next, _)) => next.start,
-            None => self.span.end - 1,
-        }
-    }
+fn text(raw: Option<&RawString>) -> &str {
+    raw.and_then(RawString::as_str).unwrap_or_default()
+}
 
-    /// Where the comma after an item ends.
-    fn comma_after(&self, at: usize) -> Option<usize> {
-        let own = &self.items[at].0;
-        let gap = &self.text[own.end..self.end_of_gap(at)];
-        let code = gap.split('#').next().unwrap_or_default();
-        code.find(',').map(|comma| own.end + comma + 1)
-    }
+fn at_last_newline(text: &str) -> (&str, &str) {
+    text.split_at(text.rfind('\n').unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
-    use toml::de::DeTable;
+    use toml_edit::DocumentMut;
 
     use super::*;
 
-    fn list(text: &str, change: impl Fn(&List<'_>) -> String) -> String {
-        let table = DeTable::parse(text).unwrap();
-        change(&List::new(text, table.get_ref().get("d").unwrap()).unwrap())
+    fn changed(text: &str, change: impl Fn(&mut Array, &str)) -> String {
+        let mut all: DocumentMut = text.parse().unwrap();
+        change(all["d"].as_array_mut().unwrap(), "/o");
+        all.to_string()
     }
 
     #[test]
@@ -136,7 +94,7 @@ mod tests {
         for (text, expected) in [
             ("d = []\n", "d = [\"/o\"]\n"),
             ("d = [\"/a\"]\n", "d = [\"/a\", \"/o\"]\n"),
-            ("d = ['/a', '/b',]", "d = ['/a', '/b', \"/o\",]"),
+            ("d = ['/a', '/b',]\n", "d = ['/a', '/b', \"/o\",]\n"),
             ("d = [\n  \"/a\",\n]\n", "d = [\n  \"/a\",\n  \"/o\",\n]\n"),
             (
                 "d = [\n\t\"/a\",\n\t\"/b\"\n]\n",
@@ -156,23 +114,23 @@ mod tests {
             ),
             ("d = [{append=true}]\n", "d = [\"/o\", {append=true}]\n"),
         ] {
-            let with = list(text, |list| list.with("/o"));
+            let with = changed(text, add);
             assert_eq!(with, expected);
-            assert_eq!(list(&with, |list| list.without("/o")), text, "from {with}");
+            assert_eq!(changed(&with, remove), text, "from {with}");
         }
     }
 
     #[test]
     fn a_string_goes_from_anywhere_and_comments_stay() {
         for (text, expected) in [
-            ("d = [\"/o\", \"/b\"]", "d = [\"/b\"]"),
+            ("d = [\"/o\", \"/b\"]\n", "d = [\"/b\"]\n"),
             (
-                "d = [\n  # mine\n  \"/o\",\n  \"/b\",\n]",
-                "d = [\n  # mine\n  \"/b\",\n]",
+                "d = [\n  # mine\n  \"/o\",\n  \"/b\",\n]\n",
+                "d = [\n  # mine\n  \"/b\",\n]\n",
             ),
-            ("d = [ \"/b\" ]", "d = [ \"/b\" ]"),
+            ("d = [ \"/b\" ]\n", "d = [ \"/b\" ]\n"),
         ] {
-            assert_eq!(list(text, |list| list.without("/o")), expected);
+            assert_eq!(changed(text, remove), expected);
         }
     }
 }

@@ -8,10 +8,9 @@
 use std::path::{Path, PathBuf};
 
 use super::file::Found;
-use super::plan::{Change, as_it_was};
-use super::spliced;
-use super::toml_list::List;
-use super::toml_text::{Toml, appended, quoted};
+use super::plan::Change;
+use super::toml_file::{Toml, appended, quoted};
+use super::toml_list;
 use crate::failure::Failure;
 
 /// The distribution's file, which is not ours to change.
@@ -54,16 +53,12 @@ impl HooksDir {
         if folders.contains(&self.folder) {
             return Ok(None);
         }
-        match last {
-            Some(file) if file.path != Path::new(DISTRIBUTION) => {
-                let after = self.added(file.text.as_deref(), file, &[])?;
-                Change::put_in(file.clone(), after, false).map(Some)
-            }
-            _ => {
-                let after = self.added(self.ours.text.as_deref(), &self.ours, &self.before_ours())?;
-                Change::put_in(self.ours.clone(), after, false).map(Some)
-            }
-        }
+        let (file, base) = match last {
+            Some(file) if file.path != Path::new(DISTRIBUTION) => (file, vec![]),
+            _ => (&self.ours, self.before_ours()),
+        };
+        let after = self.added(file.says(), file, &base)?;
+        Change::put_in(file.clone(), after, false).map(Some)
     }
 
     /// The changes that take our folder out of every list.
@@ -78,11 +73,13 @@ impl HooksDir {
 
     fn out_of(&self, file: &Found) -> Result<Change, Failure> {
         let base = self.before_ours();
-        let after = match as_it_was(file, |text| self.added(text, file, &base))? {
-            Some(before) => before,
-            None => self.removed(file)?,
-        };
-        Change::take_out(file.clone(), after)
+        let (left, says_nothing) = self.removed(file)?;
+        Change::take_out(
+            file.clone(),
+            |before| self.added(before, file, &base),
+            left,
+            says_nothing,
+        )
     }
 
     /// The folders that Podman reads without us.
@@ -95,34 +92,18 @@ impl HooksDir {
     }
 
     /// The text with our folder in its list; with a list that begins with `base` where it has none.
-    fn added(&self, text: Option<&str>, file: &Found, base: &[String]) -> Result<String, Failure> {
-        let text = text.unwrap_or_default();
+    fn added(&self, text: &str, file: &Found, base: &[String]) -> Result<String, Failure> {
         let toml = Toml::read(&file.path, text)?;
-        let after = match toml.value(&KEY).and_then(|list| List::new(text, list)) {
-            Some(list) => list.with(&self.folder),
-            None => self.with_list(text, &toml, base),
+        let after = if toml.item(&KEY).is_some() {
+            toml.with_list(&KEY, |list| toml_list::add(list, &self.folder))
+        } else if toml.item(&KEY[..1]).is_some() {
+            let new = Toml::read(&file.path, &self.new_file(base))?;
+            new.item(&KEY)
+                .and_then(|list| toml.with_value(&KEY, list.clone()))
+        } else {
+            Some(appended(text, &self.new_file(base)))
         };
-        let now = Found {
-            path: file.path.clone(),
-            text: Some(after),
-        };
-        match strings(&now) {
-            Some(folders) if folders.contains(&self.folder) => Ok(now.text.unwrap_or_default()),
-            _ => Err(self.cant_be_added(file)),
-        }
-    }
-
-    fn with_list(&self, text: &str, toml: &Toml<'_>, base: &[String]) -> String {
-        let new = self.new_file(base);
-        let Some(engine) = toml.value(&KEY[..1]) else {
-            return appended(text, &new);
-        };
-        let header = engine.span().end;
-        let line = text[header..]
-            .find('\n')
-            .map_or(text.len(), |end| header + end + 1);
-        let (_, list) = new.split_once("[engine]\n").unwrap_or(("", &new));
-        spliced(text, line..line, list)
+        after.ok_or_else(|| self.cant_be_added(file))
     }
 
     fn new_file(&self, base: &[String]) -> String {
@@ -135,22 +116,17 @@ impl HooksDir {
         NEW.replace(&lines(&template), &lines(&wanted))
     }
 
-    /// What is left of a file that somebody else changed too; `None` where it was ours and says nothing else.
-    fn removed(&self, file: &Found) -> Result<Option<String>, Failure> {
-        let text = file.text.as_deref().unwrap_or_default();
+    /// The text without our folder, and whether it says nothing else.
+    fn removed(&self, file: &Found) -> Result<(String, bool), Failure> {
         let toml = read(file)?;
         let ours = [self.before_ours(), vec![self.folder.clone()]].concat();
         if strings(file).as_ref() != Some(&ours) {
-            let list = toml.value(&KEY).and_then(|list| List::new(text, list));
-            return Ok(list.map(|list| list.without(&self.folder)));
+            let left = toml.with_list(&KEY, |list| toml_list::remove(list, &self.folder));
+            return Ok((left.unwrap_or_default(), false));
         }
-        let marks: Vec<&str> = NEW.lines().filter(|line| line.starts_with('#')).collect();
-        let left = toml.without(&KEY, &marks);
-        let is_nothing = left
-            .lines()
-            .map(str::trim)
-            .all(|line| line.is_empty() || line == "[engine]" || marks.contains(&line));
-        Ok((!is_nothing || file.backup()?.is_some()).then_some(left))
+        let left = toml.without(&KEY, NEW);
+        let says_nothing = matches!(left.trim(), "" | "[engine]");
+        Ok((left, says_nothing))
     }
 
     fn cant_be_added(&self, file: &Found) -> Failure {
@@ -176,8 +152,8 @@ fn usual_files() -> Vec<PathBuf> {
     first.into_iter().chain(paths).collect()
 }
 
-fn read(file: &Found) -> Result<Toml<'_>, Failure> {
-    Toml::read(&file.path, file.text.as_deref().unwrap_or_default())
+fn read(file: &Found) -> Result<Toml, Failure> {
+    Toml::read(&file.path, file.says())
 }
 
 /// The file's list, where it has one.

@@ -4,12 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::file::Found;
-use super::json_text::Object;
 use super::plan::Change;
-use super::spliced;
 use crate::failure::Failure;
 
 /// One of our hook files.
@@ -59,66 +58,52 @@ impl Hook {
         let Some(text) = &found.text else {
             return Ok(None);
         };
-        Entry::read(&found.path, text)?;
-        Change::take_out(found, None).map(Some)
+        Call::read(&found.path, text)?;
+        Ok(Some(Change::remove(found)))
     }
 }
 
-/// A hook file, read.
-struct Entry {
-    hook: Object,
+/// What a hook file calls.
+#[derive(Deserialize)]
+struct Call {
     path: String,
     args: Vec<String>,
 }
 
-impl Entry {
+impl Call {
     /// # Errors
     /// It isn't a hook file, or calls another program than ours.
-    fn read(file: &Path, text: &str) -> Result<Entry, Failure> {
-        let bad = |why: &dyn std::fmt::Display| {
-            Failure::host(format!("{} is no hook file", file.display()), why)
+    fn read(file: &Path, text: &str) -> Result<(Value, Call), Failure> {
+        let all = serde_json::from_str(text);
+        let read = all.and_then(|all: Value| Ok((Call::deserialize(&all["hook"])?, all)));
+        let (call, all) = read.map_err(|error| {
+            Failure::host(format!("{} is no hook file", file.display()), error)
                 .remedy("correct or remove it first; nothing was changed")
-        };
-        let all = Object::outermost(text).map_err(|error| bad(&error))?;
-        let hook = all.object(text, "hook").map_err(|error| bad(&error))?;
-        let hook = hook.ok_or_else(|| bad(&"it has no hook"))?;
-        let of = |name: &str| hook.value(name).map(|span| &text[span]).unwrap_or("null");
-        let path: String = serde_json::from_str(of("path")).map_err(|error| bad(&error))?;
-        let args = serde_json::from_str(of("args")).map_err(|error| bad(&error))?;
-        if Path::new(&path).file_name() != Some("oci-mig-hook".as_ref()) {
-            return Err(Failure::refused(
+        })?;
+        match Path::new(&call.path).file_name() == Some("oci-mig-hook".as_ref()) {
+            true => Ok((all, call)),
+            false => Err(Failure::refused(
                 format!("{} is not ours", file.display()),
-                format!("it calls {path}"),
+                format!("it calls {}", call.path),
             )
-            .remedy("move it away first; nothing was changed"));
+            .remedy("move it away first; nothing was changed")),
         }
-        Ok(Entry { hook, path, args })
     }
 }
 
+/// The file calling this program with this configuration file. It is ours: a change may lay it out anew.
 fn calling(file: &Path, text: &str, program: &str, config: Option<&str>) -> Result<String, Failure> {
-    let entry = Entry::read(file, text)?;
-    let mut changes = Vec::new();
-    if entry.path != program {
-        changes.extend(
-            entry
-                .hook
-                .value("path")
-                .map(|span| (span, Value::from(program).to_string())),
-        );
+    let (mut all, call) = Call::read(file, text)?;
+    let args = with_config(&call.args, config);
+    if (call.path.as_str(), &call.args) == (program, &args) {
+        return Ok(text.to_owned());
     }
-    let args = with_config(&entry.args, config);
-    if args != entry.args {
-        let args = args.iter().map(|arg| Value::from(arg.as_str()).to_string());
-        let args = format!("[{}]", args.collect::<Vec<_>>().join(", "));
-        changes.extend(entry.hook.value("args").map(|span| (span, args)));
+    for (key, value) in [("/hook/path", json!(program)), ("/hook/args", json!(args))] {
+        if let Some(old) = all.pointer_mut(key) {
+            *old = value;
+        }
     }
-    // The last first: the places of the others stay right.
-    changes.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
-    let text = changes
-        .into_iter()
-        .fold(text.to_owned(), |text, (span, new)| spliced(&text, span, &new));
-    Ok(text)
+    Ok(format!("{all:#}\n"))
 }
 
 /// The arguments with this configuration file in the place of another.
@@ -145,15 +130,27 @@ mod tests {
     #[test]
     fn a_hook_file_keeps_what_else_it_says() {
         let text = "{\"hook\": {\"args\": [\"x\", \"precreate\"],\n \"path\": \"/old/oci-mig-hook\", \"timeout\": 3}}";
-        let file = Path::new("/f");
-        let with = |config| calling(file, text, "/new/oci-mig-hook", config).unwrap();
-        let moved = text.replace("/old", "/new");
-        assert_eq!(with(None), moved);
-        let args = "[\"x\", \"precreate\", \"--config\", \"/c\"]";
-        let configured = with(Some("/c"));
-        assert_eq!(configured, moved.replace("[\"x\", \"precreate\"]", args));
-        let other = calling(file, &configured, "/new/oci-mig-hook", Some("/d")).unwrap();
+        let of = |text: &str, program, config| calling(Path::new("/f"), text, program, config).unwrap();
+        assert_eq!(of(text, "/old/oci-mig-hook", None), text, "nothing to change");
+        let said = |args: Value| json!({"hook": {"args": args, "path": "/new/oci-mig-hook", "timeout": 3}});
+        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let moved = of(text, "/new/oci-mig-hook", None);
+        assert_eq!(parsed(&moved), said(json!(["x", "precreate"])));
+        let configured = of(&moved, "/new/oci-mig-hook", Some("/c"));
+        assert_eq!(
+            parsed(&configured),
+            said(json!(["x", "precreate", "--config", "/c"]))
+        );
+        let other = of(&configured, "/new/oci-mig-hook", Some("/d"));
         assert_eq!(other, configured.replace("/c", "/d"));
-        assert!(calling(file, &text.replace("oci-mig-hook", "other"), "/x", None).is_err());
+        assert!(
+            calling(
+                Path::new("/f"),
+                &text.replace("oci-mig-hook", "other"),
+                "/x",
+                None
+            )
+            .is_err()
+        );
     }
 }
