@@ -85,6 +85,9 @@ pub struct StageArgs {
     /// Written into hook entries: the nodes that were edited into the container.
     #[arg(long, hide = true)]
     pub nodes: Option<String>,
+    /// Written into hook entries: all other devices were denied, but these.
+    #[arg(long, hide = true)]
+    pub others: Option<String>,
 }
 
 /// `precreate`

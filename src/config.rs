@@ -17,7 +17,8 @@ use crate::policy::Limits;
 /// Where the configuration is looked for when no `--config` names it. There it may be absent.
 pub const DEFAULT_PATH: &str = "/etc/oci-mig-hook/config.toml";
 
-const DEFAULT_LEDGER: &str = "/run/oci-mig-hook";
+/// Where leases are kept when no `ledger.dir` says otherwise.
+pub const DEFAULT_LEDGER: &str = "/run/oci-mig-hook";
 
 /// What the program goes by: every key resolved, each default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]

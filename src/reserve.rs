@@ -158,7 +158,14 @@ impl Asker {
     /// would be out of use until that one ends.
     fn is_another_run_of(&self, lease: &Lease) -> bool {
         let holder = lease.holder.container();
-        let same = holder.id == self.container.id && holder.state_root == self.container.state_root;
+        let (ours, theirs) = (&self.container, holder);
+        // Ids repeat: where the runtimes' state roots weren't named, bundles must tell.
+        let same_place = match (&ours.state_root, &theirs.state_root) {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            (None, None) => ours.bundle == theirs.bundle,
+            _ => false,
+        };
+        let same = ours.id == theirs.id && same_place;
         same && self.state == LeaseState::Pending && lease.state == LeaseState::Held
     }
 

@@ -26,6 +26,7 @@ fn around(majors: &[u32]) -> Surroundings<'_> {
         majors,
         dev: Path::new("/run/driver/dev"),
         device_at: &device_at,
+        no_rule_holds: None,
         is_initial_user_namespace: true,
     }
 }

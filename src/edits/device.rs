@@ -17,6 +17,12 @@ pub const DEVICES_ARGUMENT: &str = "--devices";
 /// The hook argument that names the nodes that were edited in.
 pub const NODES_ARGUMENT: &str = "--nodes";
 
+/// The hook argument that says that all other devices were denied, and which were not: `10:229,...`, or [`NONE`].
+pub const OTHERS_ARGUMENT: &str = "--others";
+
+/// No device at all.
+const NONE: &str = "none";
+
 /// The hook argument that names the configuration file.
 pub const CONFIG_ARGUMENT: &str = "--config";
 
@@ -56,6 +62,9 @@ pub fn with_hooks(mut edits: ContainerEdits, program: &Path, config: Option<&Pat
         }
     }
     confirm.extend([NODES_ARGUMENT.to_owned(), print_nodes(&edits.nodes)]);
+    if let Some(allowed) = &edits.deny_others {
+        confirm.extend([OTHERS_ARGUMENT.to_owned(), print_others(allowed)]);
+    }
     for (stage, args) in [
         (HookStage::CreateRuntime, confirm),
         (HookStage::Poststop, command("poststop")),
@@ -77,10 +86,15 @@ pub fn recover(mut hooks: Vec<Hook>) -> Option<ContainerEdits> {
     let said = |name| hooks.iter().find_map(|hook| argument(hook, name));
     let devices = said(DEVICES_ARGUMENT)?;
     let nodes = parse_nodes(said(NODES_ARGUMENT)?)?;
+    let deny_others = match said(OTHERS_ARGUMENT) {
+        Some(text) => Some(parse_others(text)?),
+        None => None,
+    };
     Some(ContainerEdits {
         annotations: Vec::new(),
         env: vec![(VISIBLE_DEVICES.to_owned(), devices.to_owned())],
         nodes,
+        deny_others,
         hooks,
     })
 }
@@ -93,6 +107,31 @@ pub fn configuration(hooks: &[Hook]) -> Option<&str> {
 fn argument<'hook>(hook: &'hook Hook, name: &str) -> Option<&'hook str> {
     let at = hook.args.iter().position(|arg| arg == name)?;
     hook.args.get(at + 1).map(String::as_str)
+}
+
+fn print_others(allowed: &[DeviceNumber]) -> String {
+    let numbers: Vec<String> = allowed
+        .iter()
+        .map(|number| format!("{}:{}", number.major, number.minor))
+        .collect();
+    match numbers.is_empty() {
+        true => NONE.to_owned(),
+        false => numbers.join(","),
+    }
+}
+
+fn parse_others(text: &str) -> Option<Vec<DeviceNumber>> {
+    let number = |text: &str| {
+        let (major, minor) = text.split_once(':')?;
+        Some(DeviceNumber {
+            major: major.parse().ok()?,
+            minor: minor.parse().ok()?,
+        })
+    };
+    match text {
+        NONE => Some(Vec::new()),
+        text => text.split(',').map(number).collect(),
+    }
 }
 
 /// `/dev/nvidiactl=195:255:rw,...`
@@ -162,6 +201,13 @@ mod tests {
             annotations: vec![("mig.lease".into(), "0f".into())],
             ..edits
         };
+        let edits = ContainerEdits {
+            deny_others: Some(vec![DeviceNumber {
+                major: 10,
+                minor: 229,
+            }]),
+            ..edits
+        };
         with_hooks(
             edits,
             Path::new("/usr/bin/oci-mig-hook"),
@@ -205,7 +251,13 @@ mod tests {
             (&json!("/dev/nvidiactl"), &json!(0o666), &json!(44))
         );
         let expected = json!({"allow": true, "type": "c", "major": 195, "minor": 12, "access": "r"});
-        assert_eq!(spec["linux"]["resources"]["devices"][2], expected);
+        let rules = &spec["linux"]["resources"]["devices"];
+        assert_eq!(rules[0], json!({"allow": false, "access": "rwm"}));
+        assert_eq!(
+            (&rules[1]["major"], &rules[1]["minor"]),
+            (&json!(10), &json!(229))
+        );
+        assert_eq!(rules[4], expected);
         assert_eq!(
             spec["hooks"]["poststop"][0]["args"],
             json!(["oci-mig-hook", "poststop", "--config", "/etc/x.toml"])

@@ -20,6 +20,9 @@ pub struct ContainerEdits {
     pub env: Vec<(String, String)>,
     /// Device nodes, each with its exact device rule.
     pub nodes: Vec<DeviceNode>,
+    /// Where no rule of the container's own is on all devices: a first rule that denies them, and rules for these, which
+    /// it has by its mounts. crun opens everything to a container without such a rule.
+    pub deny_others: Option<Vec<DeviceNumber>>,
     /// Hooks to run later in the container's life.
     pub hooks: Vec<Hook>,
 }

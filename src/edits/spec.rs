@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::guard::Change;
 use super::{ContainerEdits, Hook, HookStage};
 use crate::failure::Failure;
-use crate::mig::DeviceNode;
+use crate::mig::{DeviceNode, DeviceNumber};
 
 /// Our hooks get an environment of their own. An empty one would make a runtime hand down its own instead.
 const HOOK_ENVIRONMENT: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -34,10 +34,25 @@ pub fn write(spec: &mut Value, edits: &ContainerEdits, user_namespace: bool) -> 
         }
         array(object(object(root, "linux")?, "resources")?, "devices")?.push(rule(node));
     }
+    if let Some(allowed) = &edits.deny_others {
+        let rules = array(object(object(root, "linux")?, "resources")?, "devices")?;
+        rules.splice(0..0, denial(allowed));
+    }
     for hook in &edits.hooks {
         array(object(root, "hooks")?, stage_key(hook.stage))?.push(hook_entry(hook));
     }
     Ok(())
+}
+
+/// A rule that denies all devices, and behind it one for each of these.
+fn denial(allowed: &[DeviceNumber]) -> Vec<Value> {
+    let deny = json!({"allow": false, "access": "rwm"});
+    std::iter::once(deny).chain(allowed.iter().map(allow)).collect()
+}
+
+/// A rule that allows a character device.
+fn allow(number: &DeviceNumber) -> Value {
+    json!({"allow": true, "type": "c", "major": number.major, "minor": number.minor, "access": "rwm"})
 }
 
 /// Takes exactly those edits out again, wherever they stand. What they replaced (a variable of that name, a device or
@@ -63,6 +78,11 @@ pub fn take_out(spec: &mut Value, edits: &ContainerEdits) {
         });
         remove(spec, "/linux/resources/devices", |entry| *entry == rule(node));
     }
+    if let Some(allowed) = &edits.deny_others {
+        for rule in denial(allowed) {
+            remove_first(spec, "/linux/resources/devices", &rule);
+        }
+    }
     for hook in &edits.hooks {
         remove(spec, &format!("/hooks/{}", stage_key(hook.stage)), |entry| {
             *entry == hook_entry(hook)
@@ -84,6 +104,9 @@ pub fn change(spec: &mut Value, changes: &[Change]) -> Result<(), Failure> {
                     Some(value) => drop(annotations.insert(key.clone(), value.as_str().into())),
                     None => drop(annotations.shift_remove(key)),
                 }
+            }
+            Change::Allow { number } => {
+                array(object(object(root(spec)?, "linux")?, "resources")?, "devices")?.push(allow(number));
             }
             Change::Deny { major } => {
                 let rule = json!({"allow": false, "type": "c", "major": major, "access": "rw"});
@@ -204,6 +227,14 @@ fn remove(spec: &mut Value, pointer: &str, is_ours: impl Fn(&Value) -> bool) {
 fn root(spec: &mut Value) -> Result<&mut Map<String, Value>, Failure> {
     spec.as_object_mut()
         .ok_or_else(|| not_of_its_type("the document"))
+}
+
+fn remove_first(spec: &mut Value, pointer: &str, ours: &Value) {
+    if let Some(entries) = spec.pointer_mut(pointer).and_then(Value::as_array_mut) {
+        if let Some(at) = entries.iter().position(|entry| entry == ours) {
+            entries.remove(at);
+        }
+    }
 }
 
 fn object<'spec>(

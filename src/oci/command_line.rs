@@ -16,6 +16,8 @@ pub struct RuntimeCall {
     pub root: Option<PathBuf>,
     /// Where the engine reads what went wrong.
     pub log: Option<Log>,
+    /// Whether its containers are to have no cgroup (crun's `--cgroup-manager=disabled`).
+    pub without_cgroup: bool,
     /// What is to be done.
     pub verb: Verb,
 }
@@ -87,6 +89,9 @@ impl RuntimeCall {
         };
         RuntimeCall {
             root: value("root"),
+            without_cgroup: global
+                .value("cgroup-manager")
+                .is_some_and(|manager| manager == "disabled"),
             log: value("log").and_then(|file| log(&file, global.value("log-format"))),
             verb,
         }
@@ -175,6 +180,7 @@ mod tests {
         let podman = parse(
             "--log-format=json --log=/b/log --cgroup-manager=disabled create --bundle=/b --pid-file=/p c2",
         );
+        assert!(podman.without_cgroup);
         assert_eq!(podman.verb, Verb::Create(making("c2", "/b", "/b/config.json")));
         assert_eq!(
             parse("run c3").verb,

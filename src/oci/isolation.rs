@@ -1,9 +1,8 @@
 //! Whether a container can be kept to its own device. One with CAP_SYS_ADMIN in the initial user namespace has every
 //! capability of the driver, and one whose rules allow all devices can open every node.
 
-use serde_json::Value;
-
 use super::Spec;
+use super::rule::{access, allows, is_all_types, is_on_all};
 
 /// Why the container that `spec` describes would have every MIG device of the node; none where it can be kept to its
 /// own.
@@ -30,6 +29,12 @@ pub fn no_cgroup(spec: Spec<'_>) -> Option<String> {
     spec.cgroups_path().is_none().then(|| why.to_owned())
 }
 
+/// Whether no rule on all devices is there: then it depends on the runtime what the container may open. crun lets it open
+/// everything.
+pub fn says_nothing_of_all(spec: Spec<'_>) -> bool {
+    allowed_devices(spec) == Allowed::Unsaid
+}
+
 /// Whether the container can make a node of any device: what opens it is another matter.
 pub fn makes_nodes(spec: Spec<'_>) -> bool {
     has_capability(spec, "CAP_MKNOD") && !spec.new_user_namespace()
@@ -49,7 +54,7 @@ fn allowed_devices(spec: Spec<'_>) -> Allowed {
     spec.array("/linux/resources/devices")
         .fold(Allowed::Unsaid, |so_far, rule| {
             let covers = |letter: char| access(rule).is_none_or(|access| access.contains(letter));
-            match rule.get("allow").and_then(Value::as_bool).unwrap_or(false) {
+            match allows(rule) {
                 // The kernel's v1 and runc take `a` for all devices and every access, whatever else the rule says.
                 true if is_all_types(rule) => Allowed::Everything,
                 // `c *:* m`, which engines give to all, lets a container make nodes, not open them.
@@ -58,27 +63,6 @@ fn allowed_devices(spec: Spec<'_>) -> Allowed {
                 _ => so_far,
             }
         })
-}
-
-pub(super) fn access(rule: &Value) -> Option<&str> {
-    rule.get("access")
-        .and_then(Value::as_str)
-        .filter(|access| !access.is_empty())
-}
-
-pub(super) fn is_all_types(rule: &Value) -> bool {
-    matches!(rule.get("type").and_then(Value::as_str), None | Some("" | "a"))
-}
-
-/// Whether it is on every character device, by its numbers.
-pub(super) fn is_on_all(rule: &Value) -> bool {
-    let wild = |key: &str| {
-        rule.get(key)
-            .and_then(Value::as_i64)
-            .is_none_or(|number| number < 0)
-    };
-    let has_them = is_all_types(rule) || rule.get("type").and_then(Value::as_str) == Some("c");
-    has_them && wild("major") && wild("minor")
 }
 
 /// In any set: the bounding set too, since a program with file capabilities can gain what stands there.
@@ -94,7 +78,7 @@ fn has_capability(spec: Spec<'_>, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn spec(capabilities: Value, rules: Value, namespaces: Value) -> Value {
         json!({

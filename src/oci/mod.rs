@@ -9,14 +9,15 @@ mod isolation;
 mod options;
 mod pod;
 mod reach;
+mod rule;
 mod spec;
 mod state;
 mod words;
 
 pub use bundle::read_config;
 pub use command_line::{Bundled, Deleted, Log, LogFormat, RuntimeCall, Verb};
-pub use isolation::{makes_nodes, no_cgroup, not_isolated};
+pub use isolation::{makes_nodes, no_cgroup, not_isolated, says_nothing_of_all};
 pub use pod::PodRole;
 pub use reach::{Breadth, devices_of, is_unlimited, other_devices, rules_reaching};
-pub use spec::Spec;
+pub use spec::{Spec, bind_source};
 pub use state::State;

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::Spec;
-use super::isolation::{access, is_all_types, is_on_all};
+use super::rule::{Number, access, allows, is_all_types, is_on_all, number};
 
 /// How a device rule comes to reach a driver's devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +23,15 @@ pub fn rules_reaching(spec: Spec<'_>, major: u32) -> Vec<(&Value, Breadth)> {
     let mut open = Vec::new();
     for rule in spec.array("/linux/resources/devices") {
         let covers = |letter: char| access(rule).is_none_or(|access| access.contains(letter));
-        if rule.get("allow").and_then(Value::as_bool).unwrap_or(false) {
+        if allows(rule) {
             // The kernel's v1 and runc take `a` for all devices and every access, whatever else the rule says.
             if is_all_types(rule) {
                 open.push((rule, Breadth::Everything));
             } else if is_character(rule) && (covers('r') || covers('w')) {
                 match number(rule, "major") {
-                    None => open.push((rule, Breadth::Characters)),
-                    Some(of) if of == i64::from(major) => open.push((rule, Breadth::Driver)),
-                    Some(_) => {}
+                    Number::All | Number::Odd => open.push((rule, Breadth::Characters)),
+                    Number::One(of) if of == major => open.push((rule, Breadth::Driver)),
+                    Number::One(_) => {}
                 }
             }
         } else if denies_all_of(rule, major) {
@@ -48,17 +48,24 @@ pub fn is_unlimited(spec: Spec<'_>, major: u32) -> bool {
 }
 
 fn denies_all_of(rule: &Value, major: u32) -> bool {
-    let denies = !rule.get("allow").and_then(Value::as_bool).unwrap_or(false);
     let covers = |letter: char| access(rule).is_none_or(|access| access.contains(letter));
-    let is_drivers = number(rule, "major") == Some(i64::from(major)) && number(rule, "minor").is_none();
-    denies && covers('r') && covers('w') && (is_on_all(rule) || (is_drivers && is_character(rule)))
+    let is_drivers = number(rule, "major") == Number::One(major) && number(rule, "minor") == Number::All;
+    !allows(rule) && covers('r') && covers('w') && (is_on_all(rule) || (is_drivers && is_character(rule)))
+}
+
+/// Whether a number of a device, or of a rule that allows, may stand for this one.
+fn may_be(number: Number, wanted: u32) -> bool {
+    match number {
+        Number::All | Number::Odd => true,
+        Number::One(number) => number == wanted,
+    }
 }
 
 /// The container's own devices that are of these drivers.
 pub fn devices_of<'json>(spec: Spec<'json>, majors: &[u32]) -> impl Iterator<Item = &'json Value> {
     let is_theirs = move |device: &&Value| {
         let of = number(device, "major");
-        is_character(device) && majors.iter().any(|major| of == Some(i64::from(*major)))
+        is_character(device) && majors.iter().any(|major| may_be(of, *major))
     };
     spec.array("/linux/devices").filter(is_theirs)
 }
@@ -70,15 +77,11 @@ pub fn other_devices(spec: Spec<'_>, nodes: &[(u32, u32)], majors: &[u32]) -> Op
         let (major, minor) = (number(of, "major"), number(of, "minor"));
         let exact = nodes
             .iter()
-            .any(|(a, b)| (Some(i64::from(*a)), Some(i64::from(*b))) == (major, minor));
+            .any(|(a, b)| (Number::One(*a), Number::One(*b)) == (major, minor));
         let mut drivers = nodes.iter().map(|(major, _)| major).chain(majors);
-        let same_driver = drivers.any(|driver| major.is_none_or(|major| major == i64::from(*driver)));
-        same_driver && !exact
+        drivers.any(|driver| may_be(major, *driver)) && !exact
     };
-    let opens = |rule: &&Value| {
-        let allows = rule.get("allow").and_then(Value::as_bool).unwrap_or(false);
-        allows && access(rule).is_none_or(|access| access.contains(['r', 'w']))
-    };
+    let opens = |rule: &&Value| allows(rule) && access(rule).is_none_or(|access| access.contains(['r', 'w']));
     // A rule on all devices is not_isolated's matter: a later one may have taken it back.
     let mut rules = spec
         .array("/linux/resources/devices")
@@ -103,11 +106,6 @@ fn is_character(of: &Value) -> bool {
     )
 }
 
-/// A number that is one: what is absent or negative stands for all.
-fn number(of: &Value, key: &str) -> Option<i64> {
-    of.get(key).and_then(Value::as_i64).filter(|number| *number >= 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +115,32 @@ mod tests {
         let spec = json!({"linux": {"resources": {"devices": rules}}});
         let reaching = rules_reaching(Spec(&spec), 195);
         reaching.into_iter().map(|(_, breadth)| breadth).collect()
+    }
+
+    /// crun on cgroup v2 takes 4294967491 for 195.
+    #[test]
+    fn a_number_that_cannot_be_may_be_any_to_allow_and_is_none_to_deny() {
+        let deny = json!({"allow": false, "access": "rwm"});
+        for odd in [
+            json!(4_294_967_491_u64),
+            json!(4_294_967_295_u64 + 1),
+            json!(u64::MAX),
+            json!(-4_294_967_101_i64),
+            json!(1.5),
+        ] {
+            let allow = json!({"allow": true, "type": "c", "major": odd, "access": "rwm"});
+            assert_eq!(reaching(json!([deny, allow])), [Breadth::Characters], "{odd}");
+            let named = json!({"allow": true, "type": "c", "major": 195, "access": "rwm"});
+            let not_denied =
+                json!({"allow": false, "type": "c", "major": 195, "minor": odd, "access": "rwm"});
+            assert_eq!(
+                reaching(json!([deny, named, not_denied])),
+                [Breadth::Driver],
+                "{odd}"
+            );
+            let asked = json!({"linux": {"resources": {"devices": [deny, {"allow": true, "type": "c", "major": 237, "minor": odd}]}}});
+            assert!(other_devices(Spec(&asked), &[(237, 30)], &[]).is_some(), "{odd}");
+        }
     }
 
     #[test]

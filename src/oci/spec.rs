@@ -87,6 +87,19 @@ impl<'json> Spec<'json> {
     }
 }
 
+/// The path of the host that a mount binds; none where it binds none.
+pub fn bind_source(mount: &Value) -> Option<&str> {
+    let text = |key: &str| mount.get(key).and_then(Value::as_str);
+    let options = mount
+        .get("options")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let mut words = options.filter_map(Value::as_str);
+    let is_bind = text("type") == Some("bind") || words.any(|word| matches!(word, "bind" | "rbind"));
+    text("source").filter(|_| is_bind)
+}
+
 fn is_not_ours(path: &str) -> bool {
     use std::os::unix::fs::MetadataExt;
     let inode = |path: &str| {

@@ -12,29 +12,41 @@ use crate::failure::Failure;
 use crate::host::number_at;
 use crate::oci::Spec;
 
+/// In words that follow "it has".
+const NO_CGROUP: &str = "no cgroup (--cgroups=disabled?), and so no device rule that holds";
+
 /// How many doors a line names.
 const NAMED: usize = 3;
 
-/// Judges the container of `document`, which did not ask. The document that it is to have instead; none where it stays as
-/// it is. `bundle` is where its config.json lies, as far as that is known.
+/// A container that did not ask, as it is to be judged.
+pub struct Suspect<'a> {
+    /// Its config.json.
+    pub document: &'a Value,
+    /// Where that lies, as far as it is known.
+    pub bundle: Option<&'a Path>,
+    /// Whether it has no cgroup, so that no device rule holds.
+    pub without_cgroup: bool,
+}
+
+/// Judges a container. The document that it is to have instead; none where it stays as it is.
 ///
 /// # Errors
 /// A refusal, or a host failure where /proc can't be read.
 pub fn judge(
     config: &Config,
-    document: &Value,
-    bundle: Option<&Path>,
+    suspect: &Suspect<'_>,
     warn: &dyn Fn(&Failure),
 ) -> Result<Option<Value>, Failure> {
     if config.guard == Guard::Off {
         return Ok(None);
     }
-    let majors = host(config).majors()?;
-    let doors = guard::doors(
-        Spec(document),
-        &surroundings(config, &majors, &device_at(bundle)),
-        &[],
-    );
+    let (spec, majors) = (Spec(suspect.document), host(config).majors()?);
+    let device_at = device_at(suspect.bundle);
+    let around = Surroundings {
+        no_rule_holds: suspect.without_cgroup.then_some(NO_CGROUP),
+        ..surroundings(config, &majors, &device_at)
+    };
+    let doors = guard::doors(spec, &around, &[]);
     let mut changes: Vec<Change> = match config.guard {
         Guard::Warn if doors.is_empty() => return Ok(None),
         Guard::Warn => {
@@ -51,11 +63,18 @@ pub fn judge(
         Guard::Off | Guard::Refuse => Vec::new(),
         Guard::Strip => closed(doors)?,
     };
-    changes.extend(guard::voided(Spec(document)));
+    let more = guard::limited(spec, &around)
+        .into_iter()
+        .chain(guard::voided(spec));
+    for change in more {
+        if !changes.contains(&change) {
+            changes.push(change);
+        }
+    }
     if changes.is_empty() {
         return Ok(None);
     }
-    let mut changed = document.clone();
+    let mut changed = suspect.document.clone();
     spec::change(&mut changed, &changes)?;
     Ok(Some(changed))
 }
@@ -113,6 +132,7 @@ fn surroundings<'a>(
         majors,
         dev: &config.driver.dev,
         device_at,
+        no_rule_holds: None,
         is_initial_user_namespace: in_initial_user_namespace(),
     }
 }

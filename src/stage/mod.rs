@@ -28,7 +28,7 @@ use crate::request::keys;
 use crate::reserve::Reserver;
 
 use before_create::{Making, may_concern_us, to_bytes};
-use guard::{judge, refuse_beside_a_lease, refuse_nvidias_hook};
+use guard::{Suspect, judge, refuse_beside_a_lease, refuse_nvidias_hook};
 use isolation::{in_initial_user_namespace, refuse_other_devices, refuse_rootless, refuse_unless_isolated};
 pub use options::Options;
 use pod::{asked, asked_by, is_to_be_served};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::edits::device::{CONFIG_ARGUMENT, DEVICES_ARGUMENT, NODES_ARGUMENT};
+use crate::edits::device::{CONFIG_ARGUMENT, DEVICES_ARGUMENT, NODES_ARGUMENT, OTHERS_ARGUMENT};
 use crate::mig::MigUuid;
 
 /// What an engine's hook entry passes to a stage.
@@ -34,7 +34,7 @@ impl Options {
                     options.devices = Some(devices.collect::<Option<_>>()?);
                 }
                 // Said for whoever takes the edits out again; a stage has the lease.
-                NODES_ARGUMENT => {}
+                NODES_ARGUMENT | OTHERS_ARGUMENT => {}
                 _ => return None,
             }
         }

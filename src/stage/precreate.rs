@@ -5,8 +5,8 @@ use std::io::Write;
 use serde_json::Value;
 
 use super::{
-    Making, Options, asked, config, is_to_be_served, judge, may_concern_us, program, refuse_unless_isolated,
-    to_bytes,
+    Making, Options, Suspect, asked, config, is_to_be_served, judge, may_concern_us, program,
+    refuse_unless_isolated, to_bytes,
 };
 use crate::config::{Config, Guard};
 use crate::failure::Failure;
@@ -33,7 +33,12 @@ fn guard(document: &[u8], options: &Options, warn: &dyn Fn(&Failure)) -> Result<
     if asked(Spec(&spec), false)?.is_some() {
         return print(document);
     }
-    match judge(&config, &spec, None, warn)? {
+    let suspect = Suspect {
+        document: &spec,
+        bundle: None,
+        without_cgroup: Spec(&spec).cgroups_path().is_none(),
+    };
+    match judge(&config, &suspect, warn)? {
         Some(changed) => print(&to_bytes(&changed)?),
         None => print(document),
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::device::VISIBLE_DEVICES;
+use crate::mig::DeviceNumber;
 use crate::oci::{self, Breadth, Spec};
 
 /// NVIDIA's programs that stand in hooks and hand out devices, or prepare for them.
@@ -38,6 +39,8 @@ pub struct Surroundings<'a> {
     pub dev: &'a Path,
     /// The number of the character device that a path of the host leads to.
     pub device_at: &'a dyn Fn(&Path) -> Option<(u32, u32)>,
+    /// Why no device rule would hold for it.
+    pub no_rule_holds: Option<&'a str>,
     /// Whether this is the machine's own user namespace: in any other, no node can be made, and no device rule holds.
     pub is_initial_user_namespace: bool,
 }
@@ -73,6 +76,8 @@ pub enum Change {
     Remove { list: String, entry: Value },
     /// The annotation has this value, or is gone.
     Annotate { key: String, value: Option<String> },
+    /// A last rule allows this character device.
+    Allow { number: DeviceNumber },
     /// A last rule denies every device of this major.
     Deny { major: u32 },
     /// The environment has this value, and no other of that name.
@@ -81,7 +86,8 @@ pub enum Change {
 
 /// Every door of `spec`. Of a container that has devices of its own by a lease, `own` are their numbers: no door.
 pub fn doors(spec: Spec<'_>, around: &Surroundings<'_>, own: &[(u32, u32)]) -> Vec<Door> {
-    let mut doors = devices(spec, around);
+    let mut doors: Vec<Door> = without_rules(around).into_iter().collect();
+    doors.extend(devices(spec, around));
     doors.extend(rules(spec, around));
     doors.extend(mounts::doors(spec, around, own));
     doors.extend(hooks(spec));
@@ -104,6 +110,21 @@ pub fn voided(spec: Spec<'_>) -> Option<Change> {
     heeded.then(|| void(VISIBLE_DEVICES))
 }
 
+/// What keeps a container from NVIDIA's devices that has no rule at all on them: crun opens everything to it, whatever it
+/// makes, is given or brings in its image. What it has by its mounts stays open: with a first rule crun denies the rest.
+pub fn limited(spec: Spec<'_>, around: &Surroundings<'_>) -> Vec<Change> {
+    if !around.is_initial_user_namespace || !is_unlimited(spec, around) {
+        return Vec::new();
+    }
+    let sources = spec.array("/mounts").filter_map(oci::bind_source);
+    let numbers = sources.filter_map(|source| (around.device_at)(Path::new(source)));
+    let others = numbers.filter(|(major, _)| !around.majors.contains(major));
+    let allowed = others.map(|(major, minor)| Change::Allow {
+        number: DeviceNumber { major, minor },
+    });
+    allowed.chain(denied(around)).collect()
+}
+
 fn values<'json>(spec: Spec<'json>, name: &str) -> impl Iterator<Item = &'json str> {
     let pairs = spec.environment().filter_map(|entry| entry.split_once('='));
     pairs.filter_map(move |(found, value)| (found == name).then_some(value))
@@ -118,6 +139,14 @@ fn void(name: &str) -> Change {
         name: name.to_owned(),
         value: "void".to_owned(),
     }
+}
+
+fn without_rules(around: &Surroundings<'_>) -> Option<Door> {
+    around.no_rule_holds.map(|why| Door {
+        kind: Kind::Device,
+        what: why.to_owned(),
+        close: None,
+    })
 }
 
 fn devices(spec: Spec<'_>, around: &Surroundings<'_>) -> Vec<Door> {

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use super::{Change, Door, Kind, Surroundings, remove, text};
-use crate::oci::Spec;
+use crate::oci::{Spec, bind_source};
 
 /// Mounts below these destinations name devices to NVIDIA's hook, which may prefer them to the environment.
 const VOLUME_MOUNTS: [&str; 2] = [
@@ -24,14 +24,7 @@ pub(super) fn doors(spec: Spec<'_>, around: &Surroundings<'_>, own: &[(u32, u32)
 }
 
 fn bind_mount(spec: Spec<'_>, mount: &Value, around: &Surroundings<'_>, own: &[(u32, u32)]) -> Option<Door> {
-    let options = mount
-        .get("options")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let mut words = options.filter_map(Value::as_str);
-    let is_bind = text(mount, "type") == Some("bind") || words.any(|word| matches!(word, "bind" | "rbind"));
-    let source = PathBuf::from(text(mount, "source").filter(|_| is_bind)?);
+    let source = PathBuf::from(bind_source(mount)?);
     let shown = || source.display().to_string();
     let at = (around.device_at)(&source);
     let is_node = at.is_some_and(|number| around.majors.contains(&number.0) && !own.contains(&number));

@@ -1,11 +1,12 @@
-//! Which runtime is the real one: the configured one, or the first that is installed. That choice is kept until the machine
-//! is started again: a container's later calls must go to the runtime that made it, whatever was installed since.
+//! Which runtime is the real one: the configured one, or the first that is found installed. That one is kept to until the
+//! machine is started again: a container's later calls must go to the runtime that made it, whatever was installed since.
 
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::real::RealRuntime;
+use crate::config::DEFAULT_LEDGER;
 use crate::failure::Failure;
 use crate::lease::Ledger;
 
@@ -22,46 +23,70 @@ const FOLDERS: [&str; 6] = [
     "/bin",
 ];
 
-/// The link in the ledger's folder that leads to the chosen one: gone after a reboot, as all containers are.
-const CHOSEN: &str = "runtime";
+/// The link in the ledger's folder that leads to the one that was found: gone after a reboot, as all containers are.
+const FOUND: &str = "runtime";
+
+/// The link that leads to what the default configuration last came to, in the default ledger's folder: for the time when
+/// that configuration can't be read.
+const BY_DEFAULT: &str = "runtime.default";
 
 const NAMED_WRONG: &str =
     "runtime.path in the configuration names it; see whether it is there and can be executed";
 const FOUND_WRONG: &str = "it was found installed; name the right one with runtime.path in the configuration";
 
-/// The configured one, the chosen one, or the first that is installed.
+/// The configured one; else the one that was found before, or the first that is installed.
 ///
 /// # Errors
-/// A host failure where there is none, or where it is this very program.
+/// A host failure where there is none, or where it is this very program. Also where the one that was found before is
+/// gone: another would know nothing of its containers, and answer a delete of theirs with success.
 pub fn find(configured: Option<&Path>, ledger_dir: &Path) -> Result<RealRuntime, Failure> {
-    match configured {
-        Some(path) => named(path),
-        None => chosen(ledger_dir)
-            .or_else(installed)
-            .map(|path| RealRuntime::new(path, FOUND_WRONG))
-            .ok_or_else(none),
+    if let Some(path) = configured {
+        return named(path);
     }
+    let link = ledger_dir.join(FOUND);
+    let path = match std::fs::read_link(&link) {
+        Ok(path) if is_runtime(&path) => path,
+        Ok(path) => return Err(gone(&path, &link)),
+        Err(_) => installed().ok_or_else(none)?,
+    };
+    Ok(RealRuntime::new(path, FOUND_WRONG))
 }
 
-/// Keeps to `real` from now on, before it makes its first container. Another call may have chosen meanwhile: that choice
-/// stands.
+/// Keeps to what was found from now on, before it makes its first container. Another call may have found one meanwhile:
+/// that one stands.
 ///
 /// # Errors
 /// As [`find`].
 pub fn keep(real: RealRuntime, configured: Option<&Path>, ledger_dir: &Path) -> Result<RealRuntime, Failure> {
-    if configured.is_some() || chosen(ledger_dir).is_some() {
+    let link = ledger_dir.join(FOUND);
+    if configured.is_some() || std::fs::read_link(&link).is_ok() {
         return Ok(real);
     }
     // A container that didn't ask must not fail by this, nor one of a user who may not write there.
     if Ledger::open(ledger_dir).is_ok() {
-        let link = ledger_dir.join(CHOSEN);
-        if std::fs::read_link(&link).is_ok() {
-            // It leads nowhere any more.
-            let _ = std::fs::remove_file(&link);
-        }
         let _ = symlink(real.path(), &link);
     }
     find(None, ledger_dir)
+}
+
+/// Remembers what the default configuration came to. For nothing but [`by_default`]: where it can't be, that is all.
+pub fn remember_default(real: &RealRuntime) {
+    let folder = Path::new(DEFAULT_LEDGER);
+    let link = folder.join(BY_DEFAULT);
+    if std::fs::read_link(&link).is_ok_and(|path| path == real.path()) || Ledger::open(folder).is_err() {
+        return;
+    }
+    let unfinished = folder.join(format!(".{BY_DEFAULT}.{}", std::process::id()));
+    let placed = symlink(real.path(), &unfinished).and_then(|()| std::fs::rename(&unfinished, &link));
+    if placed.is_err() {
+        let _ = std::fs::remove_file(&unfinished);
+    }
+}
+
+/// What the default configuration last came to.
+pub fn by_default() -> Option<RealRuntime> {
+    let path = std::fs::read_link(Path::new(DEFAULT_LEDGER).join(BY_DEFAULT)).ok()?;
+    is_runtime(&path).then(|| RealRuntime::new(path, NAMED_WRONG))
 }
 
 fn named(path: &Path) -> Result<RealRuntime, Failure> {
@@ -75,12 +100,6 @@ fn named(path: &Path) -> Result<RealRuntime, Failure> {
         }
         Err(error) => Err(real.cannot_run(&error)),
     }
-}
-
-fn chosen(ledger_dir: &Path) -> Option<PathBuf> {
-    std::fs::read_link(ledger_dir.join(CHOSEN))
-        .ok()
-        .filter(|path| is_runtime(path))
 }
 
 fn installed() -> Option<PathBuf> {
@@ -99,6 +118,15 @@ fn is_runtime(path: &Path) -> bool {
 fn is_this_program(path: &Path) -> io::Result<bool> {
     let (other, this) = (std::fs::metadata(path)?, std::fs::metadata("/proc/self/exe")?);
     Ok((other.dev(), other.ino()) == (this.dev(), this.ino()))
+}
+
+fn gone(path: &Path, link: &Path) -> Failure {
+    let why = "the containers that there may be are its own";
+    let what = format!("the low-level runtime {} is gone", path.display());
+    Failure::host(what, why).remedy(format!(
+        "put it back, or remove {} once none of its containers is left",
+        link.display()
+    ))
 }
 
 fn none() -> Failure {

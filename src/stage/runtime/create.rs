@@ -13,7 +13,7 @@ use crate::lease::Container;
 use crate::lease::liveness::Here;
 use crate::oci::{Bundled, Spec};
 use crate::request::Request;
-use crate::stage::{Making, Unstoppable, asked, is_to_be_served, judge, may_concern_us, to_bytes};
+use crate::stage::{Making, Suspect, Unstoppable, asked, is_to_be_served, judge, may_concern_us, to_bytes};
 
 /// What a container's config.json says to us.
 enum Says {
@@ -62,7 +62,7 @@ fn serve(
     let deliver = |edited: Option<&Value>| -> Result<Infallible, Failure> {
         let judged = match edited {
             // An earlier time's edits are out again, and it does not ask any more.
-            Some(spec) if !asks => judge(call.config, spec, Some(&bundled.bundle), call.warn)?,
+            Some(spec) if !asks => judge(call.config, &suspect(call, bundled, spec), call.warn)?,
             _ => None,
         };
         let edited = judged.as_ref().or(edited).map(to_bytes).transpose()?;
@@ -82,9 +82,17 @@ fn serve(
     }
 }
 
+fn suspect<'a>(call: &Call<'_>, bundled: &'a Bundled, document: &'a Value) -> Suspect<'a> {
+    Suspect {
+        document,
+        bundle: Some(&bundled.bundle),
+        without_cgroup: call.parsed.without_cgroup,
+    }
+}
+
 /// A container that did not ask is the guard's.
 fn judged(call: &Call<'_>, bundled: &Bundled, file: &ConfigFile, spec: &Value) -> Failure {
-    let judged = judge(call.config, spec, Some(&bundled.bundle), call.warn);
+    let judged = judge(call.config, &suspect(call, bundled, spec), call.warn);
     match judged.and_then(|changed| changed.as_ref().map(to_bytes).transpose()) {
         Ok(changed) => become_real(call, file, changed),
         Err(failure) => failure,

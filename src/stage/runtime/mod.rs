@@ -56,6 +56,9 @@ pub fn run(parsed: &RuntimeCall, args: &[OsString], warn: &dyn Fn(&Failure)) -> 
     let mut real = choice::find(runtime, ledger_dir)?;
     if matches!(parsed.verb, Verb::Create(_) | Verb::Restore(_)) {
         real = choice::keep(real, runtime, ledger_dir)?;
+        if named.is_none() {
+            choice::remember_default(&real);
+        }
     }
     let call = Call {
         parsed,
@@ -81,15 +84,15 @@ fn without_config(
     named: Option<&Path>,
     failure: Failure,
 ) -> Failure {
-    match (&parsed.verb, Essentials::salvage(named)) {
-        (Verb::Other | Verb::Delete(_), Some(essentials)) => {
-            match choice::find(essentials.runtime.as_deref(), &essentials.ledger_dir) {
-                Ok(real) => real.become_it(args),
-                Err(_) => failure,
-            }
-        }
-        _ => failure,
+    if !matches!(parsed.verb, Verb::Other | Verb::Delete(_)) {
+        return failure;
     }
+    let real = match (Essentials::salvage(named), named) {
+        (Some(essentials), _) => choice::find(essentials.runtime.as_deref(), &essentials.ledger_dir).ok(),
+        (None, None) => choice::by_default(),
+        (None, Some(_)) => None,
+    };
+    real.map_or(failure, |real| real.become_it(args))
 }
 
 /// The file that the engine's environment names.

@@ -196,10 +196,47 @@ fn the_runtime_that_was_found_is_kept() {
     fs::remove_file(&kept).expect("a link of ours");
     std::os::unix::fs::symlink(program("runc"), &kept).expect("a link");
     assert!(version().starts_with("runc"), "{}", version());
-    // What is gone is chosen anew.
+    // While it is gone nobody else answers for its containers.
     fs::remove_file(&kept).expect("a link of ours");
     std::os::unix::fs::symlink("/nonexistent/runc", &kept).expect("a link");
-    assert!(version().starts_with("crun"), "{}", version());
+    let outcome = run(machine.interposed().args(["delete", "--force", "c"]));
+    let line = format!(
+        "oci-mig-hook: the low-level runtime /nonexistent/runc is gone: the containers that there may be are its own; \
+         put it back, or remove {} once none of its containers is left\n",
+        kept.display()
+    );
+    assert_eq!((outcome.code(), outcome.stderr), (3, line));
+}
+
+/// What is left of it, or of what it last came to, is enough to end the containers that there are.
+#[test]
+fn a_default_configuration_that_cannot_be_read_stops_no_delete() {
+    let folder = Scratch::new("default");
+    let machine = machine(&folder, "#!/bin/sh\necho \"$1\"\n");
+    let bundle = Bundle::new().write();
+    let places = ["/etc/oci-mig-hook", "/run/oci-mig-hook"];
+    let made: Vec<&str> = places
+        .into_iter()
+        .filter(|place| fs::create_dir(place).is_ok())
+        .collect();
+    let script = "mount -t tmpfs none /etc/oci-mig-hook && mount -t tmpfs -o mode=700 none /run/oci-mig-hook && \
+        cd /etc/oci-mig-hook && cp \"$1\" config.toml && \"$2\" create -b \"$3\" c && \
+        echo 'x = = 3' >config.toml && \"$2\" kill c && \
+        rm config.toml && mkdir config.toml && \"$2\" delete c && \"$2\" create -b \"$3\" d";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
+    command.arg(machine.config()).arg(INTERPOSED).arg(bundle.folder());
+    let outcome = run(command.env_remove(CONFIG_VARIABLE));
+    for place in made {
+        fs::remove_dir(place).expect("a folder of ours");
+    }
+    assert_eq!(
+        (outcome.code(), outcome.stdout.as_str()),
+        (3, "create\nkill\ndelete\n"),
+        "{outcome}"
+    );
+    let line = "oci-mig-hook: configuration file /etc/oci-mig-hook/config.toml: ";
+    assert!(outcome.stderr.starts_with(line), "{outcome}");
 }
 
 /// It does nothing but look, and read its configuration and config.json, which stays the very file.
