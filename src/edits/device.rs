@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ContainerEdits, Hook, HookStage};
+use super::{ContainerEdits, Hook, HookStage, OtherDevice};
 use crate::mig::{Access, DeviceNode, DeviceNumber, MigUuid};
 
 /// What CUDA, NVIDIA's own tools and its container stack read.
@@ -17,7 +17,7 @@ pub const DEVICES_ARGUMENT: &str = "--devices";
 /// The hook argument that names the nodes that were edited in.
 pub const NODES_ARGUMENT: &str = "--nodes";
 
-/// The hook argument that says that all other devices were denied, and which were not: `10:229,...`, or [`NONE`].
+/// The hook argument that says that all other devices were denied, and which were not: `c10:229,b7:0,...`, or [`NONE`].
 pub const OTHERS_ARGUMENT: &str = "--others";
 
 /// No device at all.
@@ -109,28 +109,30 @@ fn argument<'hook>(hook: &'hook Hook, name: &str) -> Option<&'hook str> {
     hook.args.get(at + 1).map(String::as_str)
 }
 
-fn print_others(allowed: &[DeviceNumber]) -> String {
-    let numbers: Vec<String> = allowed
-        .iter()
-        .map(|number| format!("{}:{}", number.major, number.minor))
-        .collect();
-    match numbers.is_empty() {
+fn print_others(allowed: &[OtherDevice]) -> String {
+    let print = |device: &OtherDevice| {
+        let DeviceNumber { major, minor } = device.number;
+        format!("{}{major}:{minor}", if device.is_block { 'b' } else { 'c' })
+    };
+    match allowed.is_empty() {
         true => NONE.to_owned(),
-        false => numbers.join(","),
+        false => allowed.iter().map(print).collect::<Vec<_>>().join(","),
     }
 }
 
-fn parse_others(text: &str) -> Option<Vec<DeviceNumber>> {
-    let number = |text: &str| {
-        let (major, minor) = text.split_once(':')?;
-        Some(DeviceNumber {
+fn parse_others(text: &str) -> Option<Vec<OtherDevice>> {
+    let device = |text: &str| {
+        let is_block = text.starts_with('b');
+        let (major, minor) = text.strip_prefix(['b', 'c'])?.split_once(':')?;
+        let number = DeviceNumber {
             major: major.parse().ok()?,
             minor: minor.parse().ok()?,
-        })
+        };
+        Some(OtherDevice { is_block, number })
     };
     match text {
         NONE => Some(Vec::new()),
-        text => text.split(',').map(number).collect(),
+        text => text.split(',').map(device).collect(),
     }
 }
 
@@ -202,9 +204,12 @@ mod tests {
             ..edits
         };
         let edits = ContainerEdits {
-            deny_others: Some(vec![DeviceNumber {
-                major: 10,
-                minor: 229,
+            deny_others: Some(vec![OtherDevice {
+                is_block: true,
+                number: DeviceNumber {
+                    major: 10,
+                    minor: 229,
+                },
             }]),
             ..edits
         };

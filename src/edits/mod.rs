@@ -21,10 +21,19 @@ pub struct ContainerEdits {
     /// Device nodes, each with its exact device rule.
     pub nodes: Vec<DeviceNode>,
     /// Where no rule of the container's own is on all devices: a first rule that denies them, and rules for these, which
-    /// it has by its mounts. crun opens everything to a container without such a rule.
-    pub deny_others: Option<Vec<DeviceNumber>>,
+    /// its engine gave it. crun opens everything to a container without such a rule.
+    pub deny_others: Option<Vec<OtherDevice>>,
     /// Hooks to run later in the container's life.
     pub hooks: Vec<Hook>,
+}
+
+/// A device that a container was given by others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherDevice {
+    /// Whether it is a block device, and not a character device.
+    pub is_block: bool,
+    /// Its number.
+    pub number: DeviceNumber,
 }
 
 /// When a hook runs.

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::guard::Change;
-use super::{ContainerEdits, Hook, HookStage};
+use super::{ContainerEdits, Hook, HookStage, OtherDevice};
 use crate::failure::Failure;
 use crate::mig::{DeviceNode, DeviceNumber};
 
@@ -45,14 +45,16 @@ pub fn write(spec: &mut Value, edits: &ContainerEdits, user_namespace: bool) -> 
 }
 
 /// A rule that denies all devices, and behind it one for each of these.
-fn denial(allowed: &[DeviceNumber]) -> Vec<Value> {
+fn denial(allowed: &[OtherDevice]) -> Vec<Value> {
     let deny = json!({"allow": false, "access": "rwm"});
     std::iter::once(deny).chain(allowed.iter().map(allow)).collect()
 }
 
-/// A rule that allows a character device.
-fn allow(number: &DeviceNumber) -> Value {
-    json!({"allow": true, "type": "c", "major": number.major, "minor": number.minor, "access": "rwm"})
+/// A rule that allows it.
+fn allow(device: &OtherDevice) -> Value {
+    let DeviceNumber { major, minor } = device.number;
+    let kind = if device.is_block { "b" } else { "c" };
+    json!({"allow": true, "type": kind, "major": major, "minor": minor, "access": "rwm"})
 }
 
 /// Takes exactly those edits out again, wherever they stand. What they replaced (a variable of that name, a device or
@@ -105,8 +107,8 @@ pub fn change(spec: &mut Value, changes: &[Change]) -> Result<(), Failure> {
                     None => drop(annotations.shift_remove(key)),
                 }
             }
-            Change::Allow { number } => {
-                array(object(object(root(spec)?, "linux")?, "resources")?, "devices")?.push(allow(number));
+            Change::Allow(device) => {
+                array(object(object(root(spec)?, "linux")?, "resources")?, "devices")?.push(allow(device));
             }
             Change::Deny { major } => {
                 let rule = json!({"allow": false, "type": "c", "major": major, "access": "rw"});

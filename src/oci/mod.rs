@@ -18,6 +18,6 @@ pub use bundle::read_config;
 pub use command_line::{Bundled, Deleted, Log, LogFormat, RuntimeCall, Verb};
 pub use isolation::{makes_nodes, no_cgroup, not_isolated, says_nothing_of_all};
 pub use pod::PodRole;
-pub use reach::{Breadth, devices_of, is_unlimited, other_devices, rules_reaching};
+pub use reach::{Breadth, devices_of, is_unlimited, listed_devices, other_devices, rules_reaching};
 pub use spec::{Spec, bind_source};
 pub use state::State;

@@ -70,6 +70,18 @@ pub fn devices_of<'json>(spec: Spec<'json>, majors: &[u32]) -> impl Iterator<Ite
     spec.array("/linux/devices").filter(is_theirs)
 }
 
+/// The numbers of the devices that are on the container's list, and whether each is a block device. What has no number is
+/// left out: no rule can be on it.
+pub fn listed_devices(spec: Spec<'_>) -> impl Iterator<Item = (bool, (u32, u32))> {
+    spec.array("/linux/devices").filter_map(|device| {
+        let is_block = device.get("type").and_then(Value::as_str) == Some("b");
+        match (number(device, "major"), number(device, "minor")) {
+            (Number::One(major), Number::One(minor)) => Some((is_block, (major, minor))),
+            _ => None,
+        }
+    })
+}
+
 /// Which of the container's own rules or devices reaches the drivers of `nodes` (major, minor), or any of `majors`,
 /// beyond those very nodes: another instance's capability, or the right to configure all.
 pub fn other_devices(spec: Spec<'_>, nodes: &[(u32, u32)], majors: &[u32]) -> Option<String> {

@@ -8,12 +8,11 @@ use serde_json::Value;
 
 use super::{forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver, undo};
 use crate::config::{Config, DEFAULT_PATH};
-use crate::edits::{ContainerEdits, device, spec};
+use crate::edits::{ContainerEdits, device, guard, spec};
 use crate::failure::Failure;
 use crate::host::number_at;
 use crate::lease::liveness::Here;
 use crate::lease::{Container, Lease, LeaseId, LeaseState, LeasedDevice, Ledger};
-use crate::mig::DeviceNumber;
 use crate::oci::{self, Spec};
 use crate::request::{Request, keys};
 use crate::reserve::{self, Asker};
@@ -97,7 +96,7 @@ impl Making<'_> {
             .map(|device| (device.uuid(), LeasedDevice::nodes(device)));
         let named_file = self.config.named_file.as_deref();
         let edits = ContainerEdits {
-            deny_others: oci::says_nothing_of_all(Spec(spec)).then(|| mounted_devices(Spec(spec))),
+            deny_others: oci::says_nothing_of_all(Spec(spec)).then(|| guard::given(Spec(spec), &number_at)),
             ..device::for_devices(devices)
         };
         let mut edits = device::with_hooks(edits, self.hook, named_file);
@@ -107,19 +106,6 @@ impl Making<'_> {
         let user_namespace = Spec(spec).user_namespace();
         spec::write(spec, &edits, user_namespace)
     }
-}
-
-/// The devices that a container has by its mounts. None of NVIDIA's is among them: those are refused, or its own.
-fn mounted_devices(spec: Spec<'_>) -> Vec<DeviceNumber> {
-    let sources = spec.array("/mounts").filter_map(oci::bind_source);
-    let mut numbers: Vec<DeviceNumber> = Vec::new();
-    for (major, minor) in sources.filter_map(|source| number_at(Path::new(source))) {
-        let number = DeviceNumber { major, minor };
-        if !numbers.contains(&number) {
-            numbers.push(number);
-        }
-    }
-    numbers
 }
 
 /// Whether a config.json needs to be looked into. A search that every container pays for. An engine that escaped the

@@ -2,6 +2,7 @@
 
 mod beside_a_lease;
 mod forged;
+mod image_nodes;
 mod interposed;
 mod podman;
 

@@ -2,7 +2,6 @@
 //! root and as another user, with a user namespace and without.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use crate::support::bundle::Bundle;
 use crate::support::cgroups::View;
@@ -153,7 +152,7 @@ fn a_hostile_root_filesystem() {
         symlink(format!("{up}{}", precious.display()), dev.join("nvidia-uvm")).expect("a link");
         symlink(outside.path(), dev.join("nvidia-caps")).expect("a link");
         std::fs::write(dev.join("nvidiactl"), "a file").expect("a file");
-        make_node(&dev.join("nvidia0"), 1, 3);
+        rootfs::make_node(&dev.join("nvidia0"), 1, 3);
         let bundle = Door::Hooks
             .bundle(&machine)
             .rootfs(root.path())
@@ -178,16 +177,4 @@ fn a_hostile_root_filesystem() {
         );
         machine.assert_free(&who);
     }
-}
-
-fn make_node(path: &Path, major: u32, minor: u32) {
-    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-    mknodat(
-        CWD,
-        path,
-        FileType::CharacterDevice,
-        Mode::from(0o666),
-        makedev(major, minor),
-    )
-    .expect("mknod");
 }

@@ -90,11 +90,16 @@ impl Podman {
     /// Runs a script in a fresh container; `options` come before the image. What the script says is read from the
     /// container's log: on a busy machine an attached Podman misses the end of a short container's output.
     pub fn run(&self, options: &[&str], script: &str) -> Outcome {
+        self.run_image(IMAGE, options, script)
+    }
+
+    /// The same of another image.
+    pub fn run_image(&self, image: &str, options: &[&str], script: &str) -> Outcome {
         let log = self.folder.join(format!("log.{}", scratch::number()));
         let mut command = self.container("run");
         command.arg("--rm").args(options).arg("--log-driver=k8s-file");
         command.arg(format!("--log-opt=path={}", log.display()));
-        let mut outcome = run(command.args([IMAGE, "sh", "-c", script]));
+        let mut outcome = run(command.args([image, "sh", "-c", script]));
         outcome.stdout = fs::read_to_string(&log)
             .map(|log| log::said(&log))
             .unwrap_or_default();

@@ -34,17 +34,32 @@ pub fn archive() -> &'static Path {
     static ARCHIVE: OnceLock<(Scratch, PathBuf)> = OnceLock::new();
     let (_, path) = ARCHIVE.get_or_init(|| {
         let folder = Scratch::new("image");
-        let path = folder.join("rootfs.tar");
-        run(Command::new("tar")
-            .arg("-C")
-            .arg(shared())
-            .arg("-cf")
-            .arg(&path)
-            .arg("."))
-        .ok();
+        let path = pack(shared(), &folder);
         (folder, path)
     });
     path
+}
+
+/// A root filesystem as a tar archive in that folder.
+pub fn pack(root: &Path, folder: &Scratch) -> PathBuf {
+    let path = folder.join("rootfs.tar");
+    run(Command::new("tar")
+        .arg("-C")
+        .arg(root)
+        .arg("-cf")
+        .arg(&path)
+        .arg("."))
+    .ok();
+    path
+}
+
+/// A character device's node, open to all.
+pub fn make_node(path: &Path, major: u32, minor: u32) {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    let number = makedev(major, minor);
+    mknodat(CWD, path, FileType::CharacterDevice, Mode::from(0o666), number).expect("mknod");
+    // Past the umask.
+    fs::set_permissions(path, Permissions::from_mode(0o666)).expect("a mode for a node of ours");
 }
 
 fn build(root: Scratch) -> Scratch {

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::OtherDevice;
 use super::device::VISIBLE_DEVICES;
 use crate::mig::DeviceNumber;
 use crate::oci::{self, Breadth, Spec};
@@ -76,8 +77,8 @@ pub enum Change {
     Remove { list: String, entry: Value },
     /// The annotation has this value, or is gone.
     Annotate { key: String, value: Option<String> },
-    /// A last rule allows this character device.
-    Allow { number: DeviceNumber },
+    /// A last rule allows this device.
+    Allow(OtherDevice),
     /// A last rule denies every device of this major.
     Deny { major: u32 },
     /// The environment has this value, and no other of that name.
@@ -111,18 +112,32 @@ pub fn voided(spec: Spec<'_>) -> Option<Change> {
 }
 
 /// What keeps a container from NVIDIA's devices that has no rule at all on them: crun opens everything to it, whatever it
-/// makes, is given or brings in its image. What it has by its mounts stays open: with a first rule crun denies the rest.
+/// makes, is given or brings in its image. What else it was given stays open: with a first rule crun denies the rest.
 pub fn limited(spec: Spec<'_>, around: &Surroundings<'_>) -> Vec<Change> {
     if !around.is_initial_user_namespace || !is_unlimited(spec, around) {
         return Vec::new();
     }
+    let given = given(spec, around.device_at).into_iter();
+    let others = given.filter(|device| device.is_block || !around.majors.contains(&device.number.major));
+    others.map(Change::Allow).chain(denied(around)).collect()
+}
+
+/// The devices that a container was given, by its list of them and by its mounts; `device_at` tells the number of the
+/// character device that a path of the host leads to.
+pub fn given(spec: Spec<'_>, device_at: &dyn Fn(&Path) -> Option<(u32, u32)>) -> Vec<OtherDevice> {
+    let listed = oci::listed_devices(spec).map(|(is_block, number)| (is_block, Some(number)));
     let sources = spec.array("/mounts").filter_map(oci::bind_source);
-    let numbers = sources.filter_map(|source| (around.device_at)(Path::new(source)));
-    let others = numbers.filter(|(major, _)| !around.majors.contains(major));
-    let allowed = others.map(|(major, minor)| Change::Allow {
-        number: DeviceNumber { major, minor },
-    });
-    allowed.chain(denied(around)).collect()
+    let mounted = sources.map(|source| (false, device_at(Path::new(source))));
+    let mut given = Vec::new();
+    for (is_block, number) in listed.chain(mounted) {
+        let Some((major, minor)) = number else { continue };
+        let number = DeviceNumber { major, minor };
+        let device = OtherDevice { is_block, number };
+        if !given.contains(&device) {
+            given.push(device);
+        }
+    }
+    given
 }
 
 fn values<'json>(spec: Spec<'json>, name: &str) -> impl Iterator<Item = &'json str> {

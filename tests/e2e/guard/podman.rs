@@ -14,15 +14,20 @@ use crate::support::runtime::Runtime;
 use crate::support::scratch::Scratch;
 
 /// Podman with our hooks, the guard's among them, and NVIDIA's.
-struct Place {
-    machine: Machine,
-    podman: Podman,
+pub struct Place {
+    pub machine: Machine,
+    pub podman: Podman,
     mark: PathBuf,
     _hooks: Scratch,
 }
 
 impl Place {
     fn new(mode: &str, runtime: Runtime, view: View) -> Self {
+        Self::with(mode, runtime, view, true)
+    }
+
+    /// `nvidias`: with NVIDIA's hook, for every container.
+    pub fn with(mode: &str, runtime: Runtime, view: View, nvidias: bool) -> Self {
         let machine = guarded(mode);
         let hooks = Scratch::new("hooks");
         let entry = |name: &str, path: PathBuf, args: serde_json::Value, stage: &str| {
@@ -43,7 +48,9 @@ impl Place {
         ]);
         entry("oci-mig-hook-guard", PROGRAM.into(), guard, "precreate");
         let (program, mark) = nvidias_hook(&hooks);
-        entry("oci-nvidia-hook", program, json!(["x", "prestart"]), "prestart");
+        if nvidias {
+            entry("oci-nvidia-hook", program, json!(["x", "prestart"]), "prestart");
+        }
         let podman = machine.podman(runtime, view, &[&hooks.join("hooks.d")]);
         Self {
             machine,

@@ -73,12 +73,17 @@ fn precreate_with_a_lease_that_nobody_wrote() {
     let line = format!(
         "annotation mig.lease: this container's config has it without our hooks beside it; {REMOVE_IT}"
     );
-    for annotations in [&[("mig.lease", NOBODYS)][..], &[ASKS[0], ("mig.lease", "x")]] {
-        refuses_document(&machine, &config(annotations), USAGE, &line);
+    let no_id = format!("annotation mig.lease: 'x' is not a lease id (32 hex digits); {REMOVE_IT}");
+    for (annotations, line) in [
+        (&[("mig.lease", NOBODYS)][..], &line),
+        (&[ASKS[0], ("mig.lease", NOBODYS)], &line),
+        (&[ASKS[0], ("mig.lease", "x")], &no_id),
+    ] {
+        refuses_document(&machine, &config(annotations), USAGE, line);
         let mut document = config(annotations);
         document["hooks"] =
             json!({"createRuntime": [{"path": "/usr/bin/true", "args": ["oci-mig-hook", "createRuntime"]}]});
-        refuses_document(&machine, &document, USAGE, &line);
+        refuses_document(&machine, &document, USAGE, line);
     }
     // A living lease's id, found out somehow, is no better.
     let served = Served::new(&machine);
