@@ -96,7 +96,7 @@ impl Making<'_> {
             .map(|device| (device.uuid(), LeasedDevice::nodes(device)));
         let named_file = self.config.named_file.as_deref();
         let edits = ContainerEdits {
-            deny_others: oci::says_nothing_of_all(Spec(spec)).then(|| guard::given(Spec(spec), &number_at)),
+            deny_others: is_to_be_limited(Spec(spec)).then(|| guard::given(Spec(spec), &number_at)),
             ..device::for_devices(devices)
         };
         let mut edits = device::with_hooks(edits, self.hook, named_file);
@@ -106,6 +106,11 @@ impl Making<'_> {
         let user_namespace = Spec(spec).user_namespace();
         spec::write(spec, &edits, user_namespace)
     }
+}
+
+/// Whether nothing but us limits its devices. One that can't be isolated is trusted by now, and keeps what it has.
+fn is_to_be_limited(spec: Spec<'_>) -> bool {
+    oci::says_nothing_of_all(spec) && oci::not_isolated(spec).is_none()
 }
 
 /// Whether a config.json needs to be looked into. A search that every container pays for. An engine that escaped the
