@@ -16,6 +16,9 @@ use crate::mig::MigUuid;
 /// A container asks by annotation:
 ///
 ///   podman run --annotation mig.profile=1g.10gb IMAGE COMMAND
+///   docker run --runtime mig --annotation mig.profile=1g.10gb IMAGE COMMAND
+///
+/// 'oci-mig-hook setup podman' or 'docker' makes that so.
 ///
 /// Other keys: mig.memory=10GB, mig.compute=2 (at least that much), mig.count=2, mig.gpu=GPU-...|BUS ID|PRODUCT*,
 /// mig.device=MIG-... oci-mig-hook(1) explains each.
@@ -40,6 +43,12 @@ Exit codes: 0 done; 1 refused (all held, no such profile, can't be isolated);
 pub enum Command {
     /// Who has which MIG device
     Status(StatusArgs),
+    /// Registers with an engine, in that engine's own configuration; takes it out again with --undo
+    Setup {
+        /// Which engine
+        #[command(subcommand)]
+        engine: SetupEngine,
+    },
     /// [engines] Podman's precreate hook: config.json in, the edited one out
     Precreate(PrecreateArgs),
     /// [engines] createRuntime hook: confirm what precreate reserved, or serve the live container
@@ -49,12 +58,6 @@ pub enum Command {
     Prestart(StageArgs),
     /// [engines] poststop hook: give back what the container held
     Poststop(StageArgs),
-    /// Registers with an engine, in that engine's own configuration; takes it out again with --undo
-    Setup {
-        /// Which engine
-        #[command(subcommand)]
-        engine: SetupEngine,
-    },
     /// Completions for a shell, to be sourced or put where it looks for them
     Completions {
         /// Which shell
