@@ -17,6 +17,16 @@ use crate::policy::Limits;
 /// Where the configuration is looked for when no `--config` names it. There it may be absent.
 pub const DEFAULT_PATH: &str = "/etc/oci-mig-hook/config.toml";
 
+/// Where a low-level runtime is looked for when no `runtime.path` names one: never on a PATH that came with a call.
+pub const RUNTIME_FOLDERS: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
 /// Where leases are kept when no `ledger.dir` says otherwise.
 pub const DEFAULT_LEDGER: &str = "/run/oci-mig-hook";
 

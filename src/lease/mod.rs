@@ -6,6 +6,7 @@
 //!     leases/<lease id>.json  one lease, written whole and renamed into place
 //!     leases/.<lease id>.new  a write that was cut short: removed by the next that holds the lock
 //!     runtime                 a link to the runtime that oci-mig-runtime found and keeps to (`stage/runtime/choice.rs`)
+//!     runtime.default         a link to what the default configuration last came to; in the default folder only
 //! ```
 //!
 //! | from      | to        | by whom                   | when                                                   |

@@ -7,17 +7,8 @@ use std::path::{Path, PathBuf};
 use super::crio::TABLE;
 use super::file::Found;
 use super::toml_file::{Toml, quoted};
+use crate::config::RUNTIME_FOLDERS;
 use crate::failure::Failure;
-
-/// Where the wrapper looks for a runtime that no configuration names.
-const RUNTIMES: [&str; 6] = [
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-];
 
 /// crio.conf and the drop-ins beside ours, in the order in which CRI-O reads them.
 pub struct Others(Vec<Found>);
@@ -99,7 +90,7 @@ impl Others {
     /// What to know where the wrapper would find no runtime to call: CRI-O's packages have theirs in a folder of
     /// their own.
     pub fn runtime_note(&self) -> Result<Option<String>, Failure> {
-        let mut programs = RUNTIMES
+        let mut programs = RUNTIME_FOLDERS
             .iter()
             .flat_map(|folder| ["crun", "runc"].map(|name| Path::new(folder).join(name)));
         if programs.any(|program| program.is_file()) {

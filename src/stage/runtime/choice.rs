@@ -6,22 +6,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::real::RealRuntime;
-use crate::config::DEFAULT_LEDGER;
+use crate::config::{DEFAULT_LEDGER, RUNTIME_FOLDERS};
 use crate::failure::Failure;
 use crate::lease::Ledger;
 
 /// Runtimes that are looked for where the configuration names none.
 const NAMES: [&str; 2] = ["crun", "runc"];
-
-/// Where they are looked for: never on a PATH that came with the call.
-const FOLDERS: [&str; 6] = [
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-];
 
 /// The link in the ledger's folder that leads to the one that was found: gone after a reboot, as all containers are.
 const FOUND: &str = "runtime";
@@ -103,9 +93,11 @@ fn named(path: &Path) -> Result<RealRuntime, Failure> {
 }
 
 fn installed() -> Option<PathBuf> {
-    let mut places = NAMES
-        .iter()
-        .flat_map(|name| FOLDERS.iter().map(move |folder| Path::new(folder).join(name)));
+    let mut places = NAMES.iter().flat_map(|name| {
+        RUNTIME_FOLDERS
+            .iter()
+            .map(move |folder| Path::new(folder).join(name))
+    });
     places.find(|path| is_runtime(path))
 }
 
@@ -130,6 +122,10 @@ fn gone(path: &Path, link: &Path) -> Failure {
 }
 
 fn none() -> Failure {
-    let why = format!("neither {} is in {}", NAMES.join(" nor "), FOLDERS.join(", "));
+    let why = format!(
+        "neither {} is in {}",
+        NAMES.join(" nor "),
+        RUNTIME_FOLDERS.join(", ")
+    );
     Failure::host("no low-level runtime", why).remedy("install one, or name it with runtime.path")
 }
