@@ -33,7 +33,7 @@ pub fn named(
     match ledger.get(id)? {
         Some(lease) if lease.holder.container().id == ended.id => {
             let fate = transition::announced_end(lease.state, here.evidence(&lease, pending));
-            ledger.carry_out(lease, fate)
+            ledger.carry_out(&lease, fate)
         }
         _ => Ok(()),
     }
@@ -63,7 +63,7 @@ fn gone(
     let leases = ledger.contents()?.leases;
     all(leases.into_iter().filter(theirs).map(|lease| {
         let fate = transition::reconcile(lease.state, here.evidence(&lease, pending));
-        ledger.carry_out(lease, fate)
+        ledger.carry_out(&lease, fate)
     }))
 }
 
@@ -115,8 +115,8 @@ pub fn of_deleted(
 ///
 /// # Errors
 /// A host failure where the ledger can't be changed: then it goes back when its maker is gone.
-pub fn undo(ledger: &mut LockedLedger<'_>, id: &LeaseId) -> Result<(), Failure> {
-    ledger.remove(id)
+pub fn undo(ledger: &mut LockedLedger<'_>, lease: &Lease) -> Result<(), Failure> {
+    ledger.remove(lease)
 }
 
 fn is_of(lease: &Lease, ended: Ended<'_>) -> bool {

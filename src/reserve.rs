@@ -51,7 +51,6 @@ impl Reserver<'_> {
         // those are read below.
         let mut inventory = self.gpus.inventory()?;
         let mut ledger = self.ledger.lock()?;
-        ledger.sweep()?;
         let living = self.living(&mut ledger, &asker)?;
         if living.iter().any(|lease| asker.is_another_run_of(lease)) {
             return Err(runs_already(&asker.container));
@@ -77,32 +76,44 @@ impl Reserver<'_> {
             written: liveness::now(),
         };
         for earlier in &void {
-            ledger.remove(&earlier.id)?;
+            ledger.remove(earlier)?;
         }
         ledger.put(&lease)?;
         Ok(lease)
     }
 
-    /// The leases that stand after those of gone holders are taken back.
+    /// The leases that stand after those of gone holders are taken back. One that can't be read stands for its devices,
+    /// as far as they are known.
     fn living(&self, ledger: &mut LockedLedger<'_>, asker: &Asker) -> Result<Vec<Lease>, Failure> {
         let contents = ledger.contents()?;
-        if let Some(unreadable) = contents.unreadable.first() {
-            return Err(unreadable.failure());
-        }
         let mut living = Vec::with_capacity(contents.leases.len());
-        for lease in contents.leases {
-            let evidence = self
-                .here
-                .evidence_besides(&lease, self.pending, asker.own_process());
-            let fate = transition::reconcile(lease.state, evidence);
-            if fate != Fate::Keep {
-                ledger.carry_out(lease.clone(), fate)?;
+        for unreadable in contents.unreadable {
+            let Some(lease) = &unreadable.known else {
+                return Err(unreadable.failure());
+            };
+            match self.fate(lease, asker) {
+                Fate::Remove => ledger.remove(lease)?,
+                Fate::Keep | Fate::Release => living.extend(unreadable.known),
             }
-            if fate != Fate::Remove {
-                living.push(lease);
+        }
+        for mut lease in contents.leases {
+            let fate = self.fate(&lease, asker);
+            ledger.carry_out(&lease, fate)?;
+            if fate == Fate::Remove {
+                continue;
             }
+            if fate == Fate::Keep {
+                ledger.upgrade(&mut lease)?;
+            }
+            living.push(lease);
         }
         Ok(living)
+    }
+
+    fn fate(&self, lease: &Lease, asker: &Asker) -> Fate {
+        let besides = asker.own_process();
+        let evidence = self.here.evidence_besides(lease, self.pending, besides);
+        transition::reconcile(lease.state, evidence)
     }
 
     /// Devices that serve the request, with the nodes that are the right to them. One whose nodes can't be had is
