@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::lease::liveness::{self, Here};
-use crate::lease::transition::{self, Fate};
+use crate::lease::transition::{self, Checks, Fate};
 use crate::lease::{
     Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Ledger, LockedLedger, VERSION,
 };
@@ -228,8 +228,13 @@ pub fn renew(
 /// one was has another UUID, and the device nodes that the lease's holder still has.
 fn held_devices(inventory: &Inventory, leases: &[&Lease]) -> Held {
     let holder = |gpu: &Gpu, device: &MigDevice| {
-        let lease = leases.iter().find(|lease| lease.holds(gpu, device));
-        lease.map(|lease| (device.uuid.clone(), lease.holder.short_name()))
+        let holding = || leases.iter().filter(|lease| lease.holds(gpu, device));
+        if transition::is_free(holding().map(|lease| lease.state), Checks::ALL) {
+            return None;
+        }
+        holding()
+            .next()
+            .map(|lease| (device.uuid.clone(), lease.holder.short_name()))
     };
     inventory
         .devices()
