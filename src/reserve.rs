@@ -10,7 +10,8 @@ use crate::failure::Failure;
 use crate::lease::liveness::{self, Here};
 use crate::lease::transition::{self, Checks, Fate};
 use crate::lease::{
-    Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Ledger, LockedLedger, VERSION,
+    self, Container, Holder, Judged, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Ledger,
+    LockedLedger, VERSION,
 };
 use crate::mig::{Gpu, Gpus, Inventory, MigDevice, MigUuid};
 use crate::policy::{self, Chosen, Held, Limits};
@@ -85,35 +86,15 @@ impl Reserver<'_> {
     /// The leases that stand after those of gone holders are taken back. One that can't be read stands for its devices,
     /// as far as they are known.
     fn living(&self, ledger: &mut LockedLedger<'_>, asker: &Asker) -> Result<Vec<Lease>, Failure> {
-        let contents = ledger.contents()?;
-        let mut living = Vec::with_capacity(contents.leases.len());
-        for unreadable in contents.unreadable {
-            let Some(lease) = &unreadable.known else {
-                return Err(unreadable.failure());
-            };
-            match self.fate(lease, asker) {
-                Fate::Remove => ledger.remove(lease)?,
-                Fate::Keep | Fate::Release => living.extend(unreadable.known),
-            }
+        let judgement = lease::judge(ledger.contents()?, self.here, self.pending, asker.own_process());
+        if let Some(unknown) = judgement.unknown.first() {
+            return Err(unknown.failure());
         }
-        for mut lease in contents.leases {
-            let fate = self.fate(&lease, asker);
-            ledger.carry_out(&lease, fate)?;
-            if fate == Fate::Remove {
-                continue;
-            }
-            if fate == Fate::Keep {
-                ledger.upgrade(&mut lease)?;
-            }
-            living.push(lease);
+        for judged in &judgement.leases {
+            ledger.carry_out_judged(judged)?;
         }
-        Ok(living)
-    }
-
-    fn fate(&self, lease: &Lease, asker: &Asker) -> Fate {
-        let besides = asker.own_process();
-        let evidence = self.here.evidence_besides(lease, self.pending, besides);
-        transition::reconcile(lease.state, evidence)
+        let stands = |judged: Judged| (judged.fate != Fate::Remove).then_some(judged.lease);
+        Ok(judgement.leases.into_iter().filter_map(stands).collect())
     }
 
     /// Devices that serve the request, with the nodes that are the right to them. One whose nodes can't be had is
