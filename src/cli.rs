@@ -73,6 +73,14 @@ pub enum Command {
         /// NVML's library.
         library: OsString,
     },
+    /// Asks NVML about certain devices in a child process; not for people.
+    #[command(hide = true)]
+    NvmlCheck {
+        /// NVML's library.
+        library: OsString,
+        /// The devices, in JSON.
+        devices: String,
+    },
 }
 
 /// `status`
