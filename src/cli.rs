@@ -43,6 +43,10 @@ Exit codes: 0 done; 1 refused (all held, no such profile, can't be isolated);
 pub enum Command {
     /// Who has which MIG device
     Status(StatusArgs),
+    /// Takes back every device whose holder is gone, and says why. Each reservation does the same first
+    Gc(GcArgs),
+    /// Gives back one lease by hand: of a container, of a device, or those that can't be read
+    Release(ReleaseArgs),
     /// Registers with an engine, in that engine's own configuration; takes it out again with --undo
     Setup {
         /// Which engine
@@ -69,12 +73,48 @@ pub enum Command {
         /// NVML's library.
         library: OsString,
     },
+    /// Asks NVML about certain devices in a child process; not for people.
+    #[command(hide = true)]
+    NvmlCheck {
+        /// NVML's library.
+        library: OsString,
+        /// The devices, in JSON.
+        devices: String,
+    },
 }
 
 /// `status`
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gc`
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Only say what would be taken back
+    #[arg(long)]
+    pub dry_run: bool,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `release`
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// A container's id or how it begins, a device's MIG-<uuid>, or a lease's id
+    #[arg(required_unless_present = "unreadable", value_name = "CONTAINER|DEVICE|LEASE")]
+    pub name: Option<String>,
+    /// The leases that can't be read, whose devices stay out of use
+    #[arg(long, conflicts_with = "name")]
+    pub unreadable: bool,
+    /// Also take it from a container that lives: the next one may get the device while this one still uses it
+    #[arg(long)]
+    pub force: bool,
+    /// JSON instead of text
     #[arg(long)]
     pub json: bool,
 }

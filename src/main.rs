@@ -2,16 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser};
-use oci_mig_hook::cli::{Cli, Command, PrecreateArgs, SetupEngine, StageArgs};
+use oci_mig_hook::cli::{Cli, Command, PrecreateArgs, ReleaseArgs, SetupEngine, StageArgs};
 use oci_mig_hook::failure::{Exit, Failure};
-use oci_mig_hook::operator::{Engine, Setup};
+use oci_mig_hook::host::nvml::{self, Question};
+use oci_mig_hook::operator::{Engine, Release, Setup, Which};
 use oci_mig_hook::stage::{self, Options, Stage};
-use oci_mig_hook::{host, operator, report};
+use oci_mig_hook::{operator, report};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -58,6 +60,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     };
     match cli.command {
         Command::Status(args) => operator::status(cli.config.as_deref(), args.json),
+        Command::Gc(args) => operator::gc(cli.config.as_deref(), args.dry_run, args.json),
+        Command::Release(args) => operator::release(&release(args, cli.config)),
         Command::Precreate(PrecreateArgs { stage, guard }) => {
             let options = Options {
                 guard,
@@ -70,11 +74,26 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Poststop(args) => run_stage(Stage::Poststop, &options(args)),
         Command::Setup { engine } => operator::setup(&setup(engine, cli.config.clone())),
         Command::Completions { shell } => operator::completions(shell, &mut Cli::command()),
-        Command::NvmlInventory { library } => {
-            host::nvml::answer(&library);
-            Ok(())
+        Command::NvmlInventory { library } => ask_nvml(&library, Some(Question::Inventory)),
+        Command::NvmlCheck { library, devices } => {
+            ask_nvml(&library, Question::parse(nvml::CHECK, Some(&devices)))
         }
     }
+}
+
+fn release(args: ReleaseArgs, config: Option<PathBuf>) -> Release {
+    Release {
+        which: args.name.map_or(Which::Unreadable, Which::Named),
+        force: args.force,
+        json: args.json,
+        config,
+    }
+}
+
+/// This program re-executed, for NVML alone.
+fn ask_nvml(library: &OsStr, question: Option<Question>) -> anyhow::Result<()> {
+    nvml::answer(library, &question.context("this is no question to NVML")?);
+    Ok(())
 }
 
 /// What was typed, as what is meant.

@@ -7,8 +7,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use oci_mig_hook::host::nvml::{self, Question};
 use oci_mig_hook::oci::RuntimeCall;
-use oci_mig_hook::{host, report, stage};
+use oci_mig_hook::{report, stage};
 
 const HELP: &str = "\
 oci-mig-runtime stands before a low-level OCI runtime and takes its command line as it comes. On create and run it
@@ -21,10 +22,7 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     match args.first().and_then(|word| word.to_str()) {
         // This program re-executed, for NVML alone.
-        Some(host::nvml::SUBCOMMAND) => {
-            host::nvml::answer(args.get(1).map_or("".as_ref(), OsString::as_os_str));
-            return ExitCode::SUCCESS;
-        }
+        Some(subcommand @ (nvml::INVENTORY | nvml::CHECK)) => return ask_nvml(subcommand, &args[1..]),
         // Whoever doesn't read it has had enough.
         Some("--help") if args.len() == 1 => drop(writeln!(std::io::stdout(), "{HELP}")),
         _ => {}
@@ -44,5 +42,16 @@ fn main() -> ExitCode {
             said(failure);
             ExitCode::from(code)
         }
+    }
+}
+
+fn ask_nvml(subcommand: &str, args: &[OsString]) -> ExitCode {
+    let devices = args.get(1).and_then(|devices| devices.to_str());
+    match (args.first(), Question::parse(subcommand, devices)) {
+        (Some(library), Some(question)) => {
+            nvml::answer(library, &question);
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::FAILURE,
     }
 }

@@ -1,30 +1,43 @@
-//! What this machine has: the driver, its GPUs through NVML, its capabilities and its device nodes.
+//! What this machine has: the driver, its GPUs through NVML, its capabilities and its device nodes; and what is
+//! remembered of them.
 
 mod capabilities;
 mod driver;
 mod nodes;
 pub mod nvml;
+mod snapshot;
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 pub use nodes::number_at;
 
-use crate::config::{Driver, Nvml};
+use crate::config::{Config, Driver, Nvml};
 use crate::failure::Failure;
-use crate::mig::{DeviceNode, Gpu, Gpus, Inventory, MigDevice};
+use crate::mig::{Checked, DeviceNode, Gpu, Gpus, Inventory, MigDevice, MigMode};
+use snapshot::Key;
 
 /// This machine, as the configuration says where to find it.
 #[derive(Clone, Debug)]
 pub struct Host {
     driver: Driver,
     nvml: Nvml,
+    /// Where it is remembered.
+    ledger: PathBuf,
+    /// The driver's version in the inventory that was given out last: what is checked was chosen from that.
+    version: RefCell<String>,
     progress: fn(&str),
 }
 
 impl Host {
-    /// The machine whose driver shows itself in `driver`'s folders.
-    pub fn new(driver: Driver, nvml: Nvml) -> Host {
+    /// The machine that `config` describes.
+    pub fn new(config: &Config) -> Host {
         Host {
-            driver,
-            nvml,
+            driver: config.driver.clone(),
+            nvml: config.nvml.clone(),
+            ledger: config.ledger_dir.clone(),
+            version: RefCell::default(),
             progress: |_| {},
         }
     }
@@ -42,15 +55,78 @@ impl Host {
     pub fn with_progress(self, progress: fn(&str)) -> Host {
         Host { progress, ..self }
     }
+
+    fn library(&self) -> OsString {
+        nvml::library(&self.nvml, &self.driver.root)
+    }
+
+    fn key(&self, library: &OsString) -> Option<Key> {
+        Key::look(&self.driver.proc, library)
+    }
+
+    /// These devices, as the inventory that they were chosen from has them, and nothing else.
+    fn question(&self, devices: &[(&Gpu, &MigDevice)]) -> Inventory {
+        let mut gpus: Vec<&Gpu> = devices.iter().map(|(gpu, _)| *gpu).collect();
+        gpus.sort_by_key(|gpu| gpu.pci);
+        gpus.dedup_by_key(|gpu| gpu.pci);
+        let on = |gpu: &Gpu| {
+            let on_it = devices.iter().filter(|(of, _)| of.pci == gpu.pci);
+            on_it.map(|(_, device)| (*device).clone()).collect()
+        };
+        let asked = |gpu: &Gpu| Gpu {
+            mig: MigMode::Enabled {
+                profiles: gpu.profiles().to_vec(),
+                devices: on(gpu),
+            },
+            ..gpu.clone()
+        };
+        Inventory {
+            driver: self.version.borrow().clone(),
+            gpus: gpus.into_iter().map(asked).collect(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// Takes note of the inventory that is given out.
+    fn given(&self, inventory: Inventory) -> Inventory {
+        self.version.replace(inventory.driver.clone());
+        inventory
+    }
 }
 
 impl Gpus for Host {
+    fn remembered(&self) -> Option<Inventory> {
+        let key = self.key(&self.library())?;
+        snapshot::remembered(&self.ledger, &key).map(|inventory| self.given(inventory))
+    }
+
     fn inventory(&self) -> Result<Inventory, Failure> {
         // Before NVML is touched: as root, its init makes device nodes and calls nvidia-modprobe.
         driver::loaded(&self.driver.proc)?;
-        let mut inventory = nvml::inventory(&self.nvml, &self.driver.root, self.progress)?;
+        let library = self.library();
+        let before = self.key(&library);
+        let mut inventory = nvml::inventory(&library, self.nvml.deadline, self.progress)?;
+        let lacking = !inventory.left_out.is_empty();
         inventory.left_out.extend(driver::excluded(&self.driver.proc));
-        Ok(inventory)
+        // What changed while NVML was asked may be in its answer or not.
+        if let Some(key) = before.filter(|before| self.key(&library).as_ref() == Some(before)) {
+            snapshot::remember(&self.ledger, key, &inventory, lacking);
+        }
+        Ok(self.given(inventory))
+    }
+
+    fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure> {
+        driver::loaded(&self.driver.proc)?;
+        let (library, question) = (self.library(), self.question(devices));
+        let answers = nvml::check(&library, self.nvml.deadline, &question, self.progress)?;
+        let of = |(_, device): &(&Gpu, &MigDevice)| {
+            let mut asked = question.devices().zip(&answers);
+            asked
+                .find(|((_, asked), _)| asked.uuid == device.uuid)
+                .map(|(_, answer)| answer.clone())
+        };
+        let answers = devices.iter().map(of).collect::<Option<_>>();
+        answers.ok_or_else(|| nvml::broken("it left a device out"))
     }
 
     fn nodes(&self, gpu: &Gpu, device: &MigDevice) -> Result<Vec<DeviceNode>, Failure> {

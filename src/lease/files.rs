@@ -130,17 +130,34 @@ pub fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The paths in a folder, without what writers of an earlier version left unfinished in it.
+/// The paths in a folder, without what writers of an earlier version left unfinished in it. None where there is no such
+/// folder.
 pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    list(folder, |name| !is_unfinished(name))
+}
+
+/// What writers of an earlier version left unfinished in a folder.
+pub fn unfinished(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    list(folder, is_unfinished)
+}
+
+fn is_unfinished(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+fn list(folder: &Path, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<PathBuf>, Failure> {
     let list = || -> io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let name = entry?.file_name();
-            if !name.as_encoded_bytes().starts_with(b".") {
+            if wanted(&name) {
                 found.push(folder.join(name));
             }
         }
         Ok(found)
     };
-    list().map_err(|error| unusable(&format!("can't list {}", folder.display()), &error))
+    match list() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|error| unusable(&format!("can't list {}", folder.display()), &error)),
+    }
 }

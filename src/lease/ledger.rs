@@ -9,7 +9,7 @@ use nix::fcntl::Flock;
 use super::files::{self, entries, make_private, read, unusable, write};
 use super::transition::Fate;
 use super::unreadable::{Unreadable, known_by_records};
-use super::{DeviceRecord, Lease, LeaseId, LeaseState, liveness, lock};
+use super::{DeviceRecord, Lease, LeaseId, LeaseState, VERSION, liveness, lock};
 use crate::failure::Failure;
 
 /// The folder of leases.
@@ -101,12 +101,35 @@ impl Ledger {
         read(&path).map_err(|why| Unreadable::new(path, why).failure())
     }
 
+    /// What writers left behind that were killed, and nobody needs: what an earlier version left unfinished, and records
+    /// of devices whose lease isn't there.
+    ///
+    /// # Errors
+    /// A host failure where a folder can't be listed.
+    pub fn leftovers(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut found = files::unfinished(&self.leases())?;
+        for path in entries(&self.devices())? {
+            let record = read::<DeviceRecord>(&path);
+            let is_left = |id: &LeaseId| !self.leases().join(Lease::file_name_of(id)).exists();
+            if matches!(record, Ok(Some(record)) if is_left(&record.lease)) {
+                found.push(path);
+            }
+        }
+        let unfinished = self.unfinished();
+        found.extend(unfinished.exists().then_some(unfinished));
+        Ok(found)
+    }
+
     fn leases(&self) -> PathBuf {
         self.dir.join("leases")
     }
 
     fn devices(&self) -> PathBuf {
         self.dir.join("devices")
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.dir.join("unfinished")
     }
 }
 
@@ -140,7 +163,7 @@ impl LockedLedger<'_> {
     }
 
     fn write<D: files::Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
-        let unfinished = self.ledger.dir.join("unfinished");
+        let unfinished = self.ledger.unfinished();
         write(&unfinished, folder, document).map_err(|error| {
             // It would take the space that is missing. What can't be removed now is overwritten by the next.
             let _ = std::fs::remove_file(&unfinished);
@@ -153,12 +176,14 @@ impl LockedLedger<'_> {
     ///
     /// # Errors
     /// As [`LockedLedger::put`].
-    pub fn upgrade(&mut self, lease: &mut Lease) -> Result<(), Failure> {
-        if lease.version == super::VERSION {
-            return Ok(());
+    pub(super) fn upgrade(&mut self, lease: &Lease) -> Result<(), Failure> {
+        match lease.version {
+            VERSION => Ok(()),
+            _ => self.put(&Lease {
+                version: VERSION,
+                ..lease.clone()
+            }),
         }
-        lease.version = super::VERSION;
-        self.put(lease)
     }
 
     /// Removes a lease, and then its devices' records; that it is gone already is no error.
@@ -171,6 +196,30 @@ impl LockedLedger<'_> {
             files::remove(&self.ledger.devices().join(DeviceRecord::file_name_of(uuid)))?;
         }
         Ok(())
+    }
+
+    /// Removes a lease file that can't be read, and the records that name its lease.
+    ///
+    /// # Errors
+    /// A host failure where a file can't be removed.
+    pub fn discard(&mut self, unreadable: &Unreadable) -> Result<(), Failure> {
+        files::remove(&unreadable.path)?;
+        let id = unreadable.id();
+        for path in entries(&self.ledger.devices())? {
+            match read::<DeviceRecord>(&path) {
+                Ok(Some(record)) if Some(&record.lease) == id.as_ref() => files::remove(&path)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what [`Ledger::leftovers`] found.
+    ///
+    /// # Errors
+    /// A host failure where one can't be removed.
+    pub fn sweep(&mut self, leftovers: &[PathBuf]) -> Result<(), Failure> {
+        leftovers.iter().try_for_each(|path| files::remove(path))
     }
 
     /// Carries out what was decided on a lease.

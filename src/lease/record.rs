@@ -44,7 +44,7 @@ pub struct Lease {
 pub struct LeaseId(String);
 
 /// Where a lease is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaseState {
     /// Reserved for a container that is being made; its process is the one that makes it.

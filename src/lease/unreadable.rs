@@ -35,7 +35,7 @@ impl Unreadable {
         }
     }
 
-    fn id(&self) -> Option<LeaseId> {
+    pub(super) fn id(&self) -> Option<LeaseId> {
         let name = self.path.file_name()?.to_str()?;
         name.strip_suffix(".json")?.parse().ok()
     }
@@ -43,10 +43,6 @@ impl Unreadable {
 
 /// Fills in what the records of devices know of unreadable leases.
 pub(super) fn known_by_records(unreadable: &mut [Unreadable], devices: &Path) -> Result<(), Failure> {
-    // Made by a program that kept none.
-    if !devices.exists() {
-        return Ok(());
-    }
     let mut records: BTreeMap<LeaseId, Vec<DeviceRecord>> = BTreeMap::new();
     for path in entries(devices)? {
         // One that can't be read either is missing below, so that its lease isn't known.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceMinor, DeviceNode, GpuUuid, MigDevice, MigUuid, PciBusId, Profile};
+use super::{Checked, DeviceMinor, DeviceNode, GpuUuid, MigDevice, MigUuid, PciBusId, Profile};
 use crate::failure::Failure;
 
 /// Everything on this node that could be handed out, and what could not.
@@ -113,8 +113,17 @@ impl Inventory {
 
 /// A node's GPUs, as the transaction sees them. `host` implements it over NVML and /proc.
 pub trait Gpus {
-    /// Everything the node has now. Slow: it asks the driver. Never call it with the ledger's lock held.
+    /// What [`Gpus::inventory`] found earlier, where nothing that can be seen without the driver has changed since.
+    /// Cheap, and safe under the ledger's lock. What is chosen from it is to be checked, and no refusal may rest on it.
+    fn remembered(&self) -> Option<Inventory>;
+
+    /// Everything the node has now, remembered from here on. Slow: it asks the driver, and touches every GPU. Never call
+    /// it with the ledger's lock held.
     fn inventory(&self) -> Result<Inventory, Failure>;
+
+    /// Asks the driver about these devices alone, touching no other GPU; one answer each, in their order. Never call it
+    /// with the ledger's lock held.
+    fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure>;
 
     /// The device nodes that are the access right to `device`, checked against /proc and made where they are
     /// missing. Asks no driver: safe under the ledger's lock.

@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod device;
 mod id;
 mod inventory;
 mod node;
 mod profile;
 
+pub use check::{Checked, User};
 pub use device::{Attributes, MigDevice, Placement};
 pub use id::{ComputeInstanceId, DeviceMinor, GpuInstanceId, GpuUuid, MigUuid, PciBusId};
 pub use inventory::{Gpu, GpuProfile, Gpus, Inventory, LeftOut, MigMode};

@@ -3,16 +3,21 @@
 #![forbid(unsafe_code)]
 
 mod completions;
+mod gc;
 mod progress;
+mod release;
 mod setup;
 mod status;
 mod table;
+mod words;
 
 use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
 
 pub use completions::completions;
+pub use gc::gc;
+pub use release::{Release, Which, release};
 pub use setup::{Engine, Setup, setup};
 pub use status::status;
 

@@ -99,7 +99,7 @@ pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
         Some(ledger) => ledger.contents()?,
         None => Contents::default(),
     };
-    let host = Host::new(config.driver.clone(), config.nvml.clone());
+    let host = Host::new(&config);
     let inventory = progress::shown(host).inventory();
     progress::clear();
     let view = View {

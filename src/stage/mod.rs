@@ -94,7 +94,7 @@ fn concerns_us<'a>(mut keys: impl Iterator<Item = &'a str>) -> bool {
 }
 
 fn host(config: &Config) -> Host {
-    Host::new(config.driver.clone(), config.nvml.clone())
+    Host::new(config)
 }
 
 fn reserver<'a>(config: &'a Config, host: &'a Host, ledger: &'a Ledger, here: &'a Here) -> Reserver<'a> {

@@ -114,22 +114,64 @@ fn a_hanging_call_comes_back_when_the_fault_is_cleared() {
     });
 }
 
+/// `NVML_INIT_FLAG_NO_ATTACH`
+const NO_ATTACH: u32 = 2;
+
+fn took(run: impl FnOnce()) -> u128 {
+    let start = Instant::now();
+    run();
+    start.elapsed().as_millis()
+}
+
 #[test]
 fn a_cold_gpu_is_slow_once_in_a_session() {
     let node = known("dgx-a100");
     node.set(&["init_ms=150", "first_touch_ms=400"]).unwrap();
     let lib = load(&node.library());
-    let timed = |run: &dyn Fn()| {
-        let start = Instant::now();
-        run();
-        start.elapsed().as_millis()
-    };
-    assert!(timed(&|| assert_eq!(ask!(lib, nvmlInit_v2()), 0)) >= 150);
+    let init = took(|| assert_eq!(ask!(lib, nvmlInitWithFlags(NO_ATTACH)), 0));
+    assert!((150..400).contains(&init));
     for index in 0..3 {
-        let first = timed(&|| assert!(!gpu(&lib, index).is_null()));
+        let first = took(|| assert!(!gpu(&lib, index).is_null()));
         assert!(first >= 400, "GPU {index}");
-        assert!(timed(&|| drop(uuid(&lib, gpu(&lib, index)))) < 400, "GPU {index}");
+        assert!(took(|| drop(uuid(&lib, gpu(&lib, index)))) < 400, "GPU {index}");
     }
+}
+
+#[test]
+fn an_init_attaches_every_gpu_unless_told_not_to() {
+    let node = known("dgx-a100");
+    node.set(&["first_touch_ms=200", "lost=7"]).unwrap();
+    let lib = load(&node.library());
+    assert!(took(|| assert_eq!(ask!(lib, nvmlInit_v2()), 0)) >= 7 * 200);
+    assert!(took(|| drop(uuid(&lib, gpu(&lib, 5)))) < 200);
+    assert_eq!(ask!(lib, nvmlShutdown()), 0);
+
+    node.set(&["needs_attach=1"]).unwrap();
+    assert_eq!(ask!(lib, nvmlInitWithFlags(NO_ATTACH)), 0);
+    let (mut count, mut device) = (0, std::ptr::null_mut());
+    assert_eq!(ask!(lib, nvmlDeviceGetCount_v2(&mut count)), 0);
+    assert_eq!(ask!(lib, nvmlDeviceGetHandleByIndex_v2(0, &mut device)), 1);
+    assert_eq!(ask!(lib, nvmlShutdown()), 0);
+    assert_eq!(ask!(lib, nvmlInit_v2()), 0);
+    assert_eq!(ask!(lib, nvmlDeviceGetHandleByIndex_v2(0, &mut device)), 0);
+}
+
+#[test]
+fn a_search_wakes_those_that_it_passes() {
+    let node = known("dgx-a100");
+    let name = std::ffi::CString::new(node.state().unwrap().gpus[3].uuid.clone()).unwrap();
+    node.set(&["first_touch_ms=200"]).unwrap();
+    let lib = load(&node.library());
+    assert_eq!(ask!(lib, nvmlInitWithFlags(NO_ATTACH)), 0);
+    let mut device = std::ptr::null_mut();
+    let search = took(|| {
+        assert_eq!(
+            ask!(lib, nvmlDeviceGetHandleByUUID(name.as_ptr(), &mut device)),
+            0
+        )
+    });
+    assert!(search >= 4 * 200);
+    assert!(took(|| drop(uuid(&lib, gpu(&lib, 2)))) < 200);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use oci_mig_hook::lease::{
     Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Process, VERSION,
 };
 use oci_mig_hook::mig::{
-    Attributes, ComputeInstanceId, DeviceMinor, DeviceNode, Gpu, GpuInstanceId, GpuProfile, Gpus, Inventory,
-    MigDevice, MigMode, MigUuid, Placement,
+    Attributes, Checked, ComputeInstanceId, DeviceMinor, DeviceNode, Gpu, GpuInstanceId, GpuProfile, Gpus,
+    Inventory, MigDevice, MigMode, MigUuid, Placement,
 };
 
 /// A folder that goes when the test ends.
@@ -81,6 +81,14 @@ impl Gpus for SevenSlices {
         })
     }
 
+    fn remembered(&self) -> Option<Inventory> {
+        None
+    }
+
+    fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure> {
+        Ok(devices.iter().map(|_| Checked::AsKnown).collect())
+    }
+
     fn nodes(&self, _: &Gpu, _: &MigDevice) -> Result<Vec<DeviceNode>, Failure> {
         Ok(vec![])
     }
@@ -92,6 +100,14 @@ pub struct WithoutNodesBefore(pub u32);
 impl Gpus for WithoutNodesBefore {
     fn inventory(&self) -> Result<Inventory, Failure> {
         SevenSlices.inventory()
+    }
+
+    fn remembered(&self) -> Option<Inventory> {
+        None
+    }
+
+    fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure> {
+        SevenSlices.check(devices)
     }
 
     fn nodes(&self, _: &Gpu, device: &MigDevice) -> Result<Vec<DeviceNode>, Failure> {

@@ -7,8 +7,10 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::walk::{self, Reporter};
-use super::{Message, Question};
+use serde::Serialize;
+
+use super::session::Reporter;
+use super::{Call, Message, Question, check, walk};
 use crate::failure::Failure;
 
 /// How often the parent is told that NVML still answers.
@@ -16,30 +18,29 @@ const HEARTBEAT: Duration = Duration::from_millis(250);
 
 /// What NVML is being asked, shared between the thread that asks and the one that tells.
 #[derive(Clone, Default)]
-struct Progress(Arc<Mutex<(u64, Option<Question>)>>);
+struct Progress(Arc<Mutex<(u64, Option<Call>)>>);
 
 impl Reporter for Progress {
     fn asking(&self, gpu: Option<u32>, call: &'static str) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         now.0 += 1;
         // The name is copied only when somebody has waited long enough to be told.
-        now.1 = Some(Question {
+        now.1 = Some(Call {
             gpu,
-            call: call.to_owned(),
+            function: call.to_owned(),
         });
     }
 }
 
-/// Asks the NVML in `library` for everything and writes the answer to standard output.
-pub fn answer(library: &OsStr) {
+/// Asks the NVML in `library` and writes the answer to standard output.
+pub fn answer(library: &OsStr, question: &Question) {
     cut_loose();
     let progress = Progress::default();
     tell(progress.clone());
-    let message = match walk::inventory(library, &progress) {
-        Ok(inventory) => Message::Inventory(Box::new(inventory)),
-        Err(failure) => failed(&failure),
-    };
-    say(&message);
+    match question {
+        Question::Inventory => say(&message(walk::inventory(library, &progress))),
+        Question::Check(known) => say(&message(check::check(library, known, &progress))),
+    }
 }
 
 /// A session of our own, so that no signal meant for the engine's reaches us; nothing of the engine's open, so that
@@ -67,17 +68,17 @@ fn tell(progress: Progress) {
         loop {
             std::thread::sleep(HEARTBEAT);
             let now = progress.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let (count, Some(question)) = now {
+            if let (count, Some(call)) = now {
                 if count != told {
                     told = count;
-                    say(&Message::Asking(question));
+                    say(&Message::<()>::Asking(call));
                 }
             }
         }
     });
 }
 
-fn say(message: &Message) {
+fn say<Answer: Serialize>(message: &Message<Answer>) {
     let Ok(mut line) = serde_json::to_vec(message) else {
         return;
     };
@@ -87,11 +88,16 @@ fn say(message: &Message) {
     let _ = out.write_all(&line).and_then(|()| out.flush());
 }
 
-fn failed(failure: &Failure) -> Message {
-    let (what, why, remedy) = failure.parts();
-    Message::Failed {
-        what: what.to_owned(),
-        why: why.to_owned(),
-        remedy: remedy.to_owned(),
+fn message<Answer>(answer: Result<Answer, Failure>) -> Message<Answer> {
+    match answer {
+        Ok(answer) => Message::Answer(answer),
+        Err(failure) => {
+            let (what, why, remedy) = failure.parts();
+            Message::Failed {
+                what: what.to_owned(),
+                why: why.to_owned(),
+                remedy: remedy.to_owned(),
+            }
+        }
     }
 }

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::de::DeserializeOwned;
 
-use super::{Message, Question, SUBCOMMAND};
+use super::{CHECK, Call, INVENTORY, Message};
 use crate::config::Nvml;
 use crate::failure::Failure;
-use crate::mig::Inventory;
+use crate::mig::{Checked, Inventory};
 
 /// The name under which the driver installs NVML for programs.
 const SONAME: &str = "libnvidia-ml.so.1";
@@ -34,13 +35,30 @@ const LIBRARY_FOLDERS: [&str; 5] = [
 ///
 /// # Errors
 /// What the child reports, or a host failure when NVML lets one call wait for longer than `nvml.deadline`.
-pub fn inventory(nvml: &Nvml, root: &Path, progress: fn(&str)) -> Result<Inventory, Failure> {
-    let library = nvml
-        .library
-        .as_ref()
-        .map_or_else(|| default_library(root), |path| path.clone().into());
-    let mut child = Waited::start(&library)?;
-    child.answer(nvml.deadline, progress)
+pub fn inventory(library: &OsStr, deadline: Duration, progress: fn(&str)) -> Result<Inventory, Failure> {
+    let mut child = Waited::start(&[INVENTORY.as_ref(), library])?;
+    child.answer(deadline, progress)
+}
+
+/// Whether the devices of `known` are what it says, likewise: one answer for each, in their order.
+///
+/// # Errors
+/// As [`inventory`].
+pub fn check(
+    library: &OsStr,
+    deadline: Duration,
+    known: &Inventory,
+    progress: fn(&str),
+) -> Result<Vec<Checked>, Failure> {
+    let question = serde_json::to_string(known).map_err(|error| cannot(&error))?;
+    let mut child = Waited::start(&[CHECK.as_ref(), library, question.as_ref()])?;
+    child.answer(deadline, progress)
+}
+
+/// The library that is NVML.
+pub fn library(nvml: &Nvml, root: &Path) -> OsString {
+    let named = nvml.library.as_ref();
+    named.map_or_else(|| default_library(root), |path| path.clone().into())
 }
 
 fn default_library(root: &Path) -> OsString {
@@ -86,7 +104,7 @@ struct Waited {
     child: Option<Child>,
     out: ChildStdout,
     unread: Vec<u8>,
-    asking: Option<Question>,
+    asking: Option<Call>,
 }
 
 impl Drop for Waited {
@@ -100,21 +118,13 @@ impl Drop for Waited {
 }
 
 impl Waited {
-    fn start(library: &OsStr) -> Result<Waited, Failure> {
+    fn start(words: &[&OsStr]) -> Result<Waited, Failure> {
         let mut command = Command::new("/proc/self/exe");
-        command
-            .arg0("oci-mig-hook")
-            .arg(SUBCOMMAND)
-            .arg(library)
-            .current_dir("/");
+        command.arg0("oci-mig-hook").args(words).current_dir("/");
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let cannot = |why: &dyn std::fmt::Display| {
-            Failure::host("NVML can't be asked", why)
-                .remedy("this machine may be out of processes or memory: see 'dmesg' and 'ulimit -a'")
-        };
         let mut child = command.spawn().map_err(|error| cannot(&error))?;
         let out = child
             .stdout
@@ -129,16 +139,20 @@ impl Waited {
     }
 
     /// The child's last message. Each message before it starts the deadline anew.
-    fn answer(&mut self, deadline: Duration, progress: fn(&str)) -> Result<Inventory, Failure> {
+    fn answer<Answer: DeserializeOwned>(
+        &mut self,
+        deadline: Duration,
+        progress: fn(&str),
+    ) -> Result<Answer, Failure> {
         let mut until = Instant::now() + deadline;
         loop {
             while let Some(line) = self.next_line() {
                 match serde_json::from_slice(&line).map_err(|error| broken(&error.to_string()))? {
-                    Message::Asking(question) => {
-                        progress(&question.to_string());
-                        self.asking = Some(question);
+                    Message::Asking(call) => {
+                        progress(&call.to_string());
+                        self.asking = Some(call);
                     }
-                    Message::Inventory(inventory) => return Ok(*inventory),
+                    Message::Answer(answer) => return Ok(answer),
                     Message::Failed { what, why, remedy } => {
                         return Err(Failure::host(what, why).remedy(remedy));
                     }
@@ -177,18 +191,24 @@ impl Waited {
     }
 
     fn stuck(&self, deadline: Duration) -> Failure {
-        let question = self
+        let call = self
             .asking
             .as_ref()
-            .map_or_else(|| "its start".to_owned(), Question::to_string);
-        Failure::host("NVML hangs", format!("no answer to {question} within {}s", deadline.as_secs())).remedy(
+            .map_or_else(|| "its start".to_owned(), Call::to_string);
+        Failure::host("NVML hangs", format!("no answer to {call} within {}s", deadline.as_secs())).remedy(
             "'nvidia-smi' shows the same and 'dmesg' why; a GPU without persistence mode ('nvidia-smi -pm 1') starts \
              slowly: raise nvml.deadline for it",
         )
     }
 }
 
-fn broken(why: &str) -> Failure {
+fn cannot(why: &dyn std::fmt::Display) -> Failure {
+    Failure::host("NVML can't be asked", why)
+        .remedy("this machine may be out of processes or memory: see 'dmesg' and 'ulimit -a'")
+}
+
+/// The failure that the child didn't do what it is for.
+pub fn broken(why: &str) -> Failure {
     Failure::host("NVML gave no answer", format!("the child that asks it: {why}"))
         .remedy("'nvidia-smi' must work first; 'dmesg' tells of crashes")
 }

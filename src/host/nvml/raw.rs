@@ -5,7 +5,8 @@ use std::os::raw::c_uint;
 use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
 use nvml_wrapper::{Device, Nvml};
 use nvml_wrapper_sys::bindings::{
-    nvmlDevice_t, nvmlGpuInstance_t, nvmlGpuInstanceInfo_t, nvmlGpuInstanceProfileInfo_v2_t, nvmlReturn_t,
+    nvmlComputeInstance_t, nvmlComputeInstanceInfo_t, nvmlDevice_t, nvmlGpuInstance_t, nvmlGpuInstanceInfo_t,
+    nvmlGpuInstanceProfileInfo_v2_t, nvmlReturn_t,
 };
 
 use crate::mig::Profile;
@@ -32,8 +33,15 @@ fn id(get: GetId, mig: &Device) -> Result<u32, NvmlError> {
     Ok(id)
 }
 
+/// A GPU instance that exists.
+pub struct GpuInstance {
+    handle: nvmlGpuInstance_t,
+    /// Its id, profile id and placement.
+    pub info: nvmlGpuInstanceInfo_t,
+}
+
 /// A GPU instance's profile id and placement. NVML tells them to root alone.
-pub fn gpu_instance(nvml: &Nvml, gpu: &Device, id: u32) -> Result<nvmlGpuInstanceInfo_t, NvmlError> {
+pub fn gpu_instance(nvml: &Nvml, gpu: &Device, id: u32) -> Result<GpuInstance, NvmlError> {
     let by_id = nvml_sym(nvml.lib().nvmlDeviceGetGpuInstanceById.as_ref())?;
     let get_info = nvml_sym(nvml.lib().nvmlGpuInstanceGetInfo.as_ref())?;
     let mut instance: nvmlGpuInstance_t = std::ptr::null_mut();
@@ -43,7 +51,29 @@ pub fn gpu_instance(nvml: &Nvml, gpu: &Device, id: u32) -> Result<nvmlGpuInstanc
     let mut info: nvmlGpuInstanceInfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: the instance handle was given by the call above, and the out pointer is ours.
     nvml_try(unsafe { get_info(instance, &mut info) })?;
-    Ok(info)
+    Ok(GpuInstance {
+        handle: instance,
+        info,
+    })
+}
+
+/// The MIG device that is compute instance `id` of that GPU instance.
+pub fn device_of_instance<'nvml>(
+    nvml: &'nvml Nvml,
+    instance: &GpuInstance,
+    id: u32,
+) -> Result<Device<'nvml>, NvmlError> {
+    let by_id = nvml_sym(nvml.lib().nvmlGpuInstanceGetComputeInstanceById.as_ref())?;
+    let get_info = nvml_sym(nvml.lib().nvmlComputeInstanceGetInfo_v2.as_ref())?;
+    let mut compute: nvmlComputeInstance_t = std::ptr::null_mut();
+    // SAFETY: the symbol is NVML's, the instance's handle lives as long as the init, and the out pointer is ours.
+    nvml_try(unsafe { by_id(instance.handle, id, &mut compute) })?;
+    // SAFETY: a plain C struct of integers and pointers, for which all zeroes is a value.
+    let mut info: nvmlComputeInstanceInfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the instance handle was given by the call above, and the out pointer is ours.
+    nvml_try(unsafe { get_info(compute, &mut info) })?;
+    // SAFETY: the handle is a device's, and lives as long as this init of NVML, as the result does.
+    Ok(unsafe { Device::new(info.device, nvml) })
 }
 
 /// A GPU instance profile's name as nvidia-smi prints it (`MIG 1g.10gb`), by NVML's enum; none where the driver

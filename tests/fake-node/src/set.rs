@@ -12,6 +12,7 @@ pub fn apply(state: &mut State, setting: &str) -> Result<()> {
     match key {
         "init_ms" => faults.init_ms = milliseconds(value)?,
         "first_touch_ms" => faults.first_touch_ms = milliseconds(value)?,
+        "needs_attach" => faults.needs_attach = !value.is_empty() && value != "0",
         "hang" if value.is_empty() => faults.hang.clear(),
         "hang" => {
             let target = target(value, state)?;
@@ -32,7 +33,9 @@ pub fn apply(state: &mut State, setting: &str) -> Result<()> {
             let process = process(value, state)?;
             state.processes.push(process);
         }
-        _ => bail!("no setting '{key}'; there are init_ms, first_touch_ms, hang, fail, lost, process"),
+        _ => bail!(
+            "no setting '{key}'; there are init_ms, first_touch_ms, needs_attach, hang, fail, lost, process"
+        ),
     }
     Ok(())
 }

@@ -15,6 +15,9 @@ use crate::session::{self, Session};
 use crate::state::{ComputeInstance, GiProfile, Gpu, GpuInstance, MigMode, Process};
 use crate::{live, place};
 
+/// `NVML_INIT_FLAG_NO_ATTACH`
+const NO_ATTACH: u32 = 2;
+
 /// One call while it runs.
 pub struct Call {
     name: &'static str,
@@ -77,10 +80,19 @@ pub fn enter(name: &'static str, body: impl FnOnce(&mut Call) -> Result<(), Code
 }
 
 impl Call {
-    /// `nvmlInit`, whichever of its names.
-    pub fn init(&mut self) -> Result<(), Code> {
+    /// `nvmlInit`, whichever of its names. Attaches every GPU that answers, unless told not to.
+    pub fn init(&mut self, flags: u32) -> Result<(), Code> {
         self.delay = Duration::from_millis(self.now.live.faults.init_ms);
-        session::open(place::dir())
+        let attach = flags & NO_ATTACH == 0;
+        let session = session::open(place::dir(), attach)?;
+        if attach {
+            let lost = &self.now.live.faults.lost;
+            let gpus = 0..session.state.gpus.len() as u32;
+            for _ in gpus.filter(|gpu| !lost.contains(gpu) && session.touch(*gpu)) {
+                self.delay += Duration::from_millis(self.now.live.faults.first_touch_ms);
+            }
+        }
+        Ok(())
     }
 
     /// The session, or the error that there is none.
@@ -93,6 +105,15 @@ impl Call {
         &self.now.live.processes
     }
 
+    /// A search for a GPU that ends at `gpu`: it wakes those before it.
+    pub fn search(&mut self, gpu: usize) -> Result<(), Code> {
+        let session = self.session()?;
+        let lost = &self.now.live.faults.lost;
+        let passed = (0..gpu as u32).filter(|gpu| !lost.contains(gpu) && session.touch(*gpu));
+        self.delay += passed.count() as u32 * Duration::from_millis(self.now.live.faults.first_touch_ms);
+        self.touch(gpu)
+    }
+
     /// Notes that this call needs a GPU: it is in the trace, may be cold, lost, or told to fail.
     pub fn touch(&mut self, gpu: usize) -> Result<(), Code> {
         let index = gpu as u32;
@@ -100,8 +121,12 @@ impl Call {
         if self.now.live.faults.lost.contains(&index) {
             return Err(Code::GPU_IS_LOST);
         }
-        if self.session()?.touch(index) {
-            self.delay = Duration::from_millis(self.now.live.faults.first_touch_ms);
+        let session = self.session()?;
+        if !session.attached && self.now.live.faults.needs_attach {
+            return Err(Code::UNINITIALIZED);
+        }
+        if session.touch(index) {
+            self.delay += Duration::from_millis(self.now.live.faults.first_touch_ms);
         }
         self.refuse_if_told()
     }

@@ -14,6 +14,8 @@ pub struct Session {
     pub number: u8,
     /// The node as it was at init.
     pub state: State,
+    /// Whether its init attached the GPUs.
+    pub attached: bool,
     touched: Vec<AtomicBool>,
 }
 
@@ -31,21 +33,25 @@ pub fn current() -> Option<Arc<Session>> {
     open.as_ref().map(|open| open.session.clone())
 }
 
-/// Begins a session, or counts one more user of the one there is.
-pub fn open(dir: &Path) -> Result<(), Code> {
+/// Begins a session, or counts one more user of the one there is, whose GPUs stay as attached as they are.
+pub fn open(dir: &Path, attached: bool) -> Result<Arc<Session>, Code> {
     let mut open = OPEN.write().unwrap_or_else(PoisonError::into_inner);
     if let Some(open) = open.as_mut() {
         open.inits += 1;
-        return Ok(());
+        return Ok(open.session.clone());
     }
     let state = State::load(dir).map_err(|error| unreadable(dir, &error))?;
     let session = Arc::new(Session {
         number: NUMBER.fetch_add(1, Ordering::Relaxed),
         touched: state.gpus.iter().map(|_| AtomicBool::new(false)).collect(),
         state,
+        attached,
     });
-    *open = Some(Open { session, inits: 1 });
-    Ok(())
+    *open = Some(Open {
+        session: session.clone(),
+        inits: 1,
+    });
+    Ok(session)
 }
 
 /// Ends the session when its last user goes.

@@ -51,6 +51,8 @@ pub struct Faults {
     pub init_ms: u64,
     /// How long the first call of a session takes that needs a certain GPU, in milliseconds.
     pub first_touch_ms: u64,
+    /// Whether GPUs that init didn't attach can't be used at all, rather than being attached when they are needed.
+    pub needs_attach: bool,
     /// Functions that never answer.
     pub hang: Vec<Target>,
     /// Functions that answer with an error.

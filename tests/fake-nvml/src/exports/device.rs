@@ -41,7 +41,7 @@ exports! {
         let (Thing::Gpu(gpu) | Thing::Mig(gpu, ..)) = thing else {
             return Err(Code::UNKNOWN);
         };
-        call.touch(gpu)?;
+        call.search(gpu)?;
         device.put(Handle::new(session.number, thing))
     }
 
@@ -52,7 +52,7 @@ exports! {
         let session = call.session()?;
         let wanted = parse_bus_id(bus_id.get()?).ok_or(Code::INVALID_ARGUMENT)?;
         let at = session.state.gpus.iter().position(|gpu| gpu.pci == wanted).ok_or(Code::NOT_FOUND)?;
-        call.touch(at)?;
+        call.search(at)?;
         device.put(Handle::new(session.number, Thing::Gpu(at)))
     }
 

@@ -8,9 +8,9 @@ use crate::code::Code;
 use crate::{live, session};
 
 exports! {
-    fn nvmlInit | nvmlInit_v2() |call| { call.init() }
+    fn nvmlInit | nvmlInit_v2() |call| { call.init(0) }
 
-    fn nvmlInitWithFlags(_flags: u32) |call| { call.init() }
+    fn nvmlInitWithFlags(flags: u32) |call| { call.init(flags) }
 
     fn nvmlShutdown() |_call| { session::close() }
 

@@ -1,0 +1,155 @@
+//! The question whether certain devices are what they were. Each is reached by its GPU's index and its instances' ids, so
+//! that no other GPU is touched, and the number of calls grows neither with the node nor with the GPU.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+
+use nvml_wrapper::Device;
+
+use super::device::Partitioned;
+use super::session::{Attach, Reporter, Session};
+use super::trouble::Reason;
+use crate::failure::Failure;
+use crate::mig::{Checked, Gpu, Inventory, MigDevice, PciBusId, Placement};
+
+/// Holds what NVML in `library` says of `known`'s devices against it: one answer for each, in their order.
+///
+/// # Errors
+/// A host failure where NVML as a whole can't be used.
+pub fn check(library: &OsStr, known: &Inventory, reporter: &dyn Reporter) -> Result<Vec<Checked>, Failure> {
+    let session = Session::open(library, Attach::OnDemand, reporter)?;
+    let checked = all(&session, known);
+    if checked.iter().all(Result::is_ok) {
+        return Ok(checked.into_iter().map(settled).collect());
+    }
+    // NVML had no answer to something: perhaps because no GPU was attached.
+    session.shut_down();
+    let session = Session::open(library, Attach::All, reporter)?;
+    Ok(all(&session, known).into_iter().map(settled).collect())
+}
+
+/// What NVML can't tell is as good as a difference: whoever reads all anew will learn why.
+fn settled(checked: Result<Checked, Reason>) -> Checked {
+    checked.unwrap_or_else(Checked::Differs)
+}
+
+fn all(session: &Session<'_>, known: &Inventory) -> Vec<Result<Checked, Reason>> {
+    if session.driver != known.driver {
+        let differs = format!("the driver is {} now, and was {}", session.driver, known.driver);
+        return known
+            .devices()
+            .map(|_| Ok(Checked::Differs(differs.clone())))
+            .collect();
+    }
+    let of_gpu = |gpu| match same_gpu(session, gpu) {
+        Ok(handle) => of_devices(session, gpu, &handle),
+        Err(trouble) => gpu
+            .devices()
+            .iter()
+            .map(|_| trouble.clone().answer(gpu))
+            .collect(),
+    };
+    known.gpus.iter().flat_map(of_gpu).collect()
+}
+
+/// Why a GPU's devices can't be what they were.
+#[derive(Clone)]
+enum Trouble {
+    /// It is another, or cut otherwise.
+    Differs(String),
+    /// It doesn't answer.
+    Unanswered(Reason),
+}
+
+impl From<Reason> for Trouble {
+    fn from(reason: Reason) -> Trouble {
+        Trouble::Unanswered(reason)
+    }
+}
+
+impl Trouble {
+    fn answer(self, gpu: &Gpu) -> Result<Checked, Reason> {
+        let of_gpu = |what: String| format!("GPU {}: {what}", gpu.index);
+        match self {
+            Trouble::Differs(what) => Ok(Checked::Differs(of_gpu(what))),
+            Trouble::Unanswered(reason) => Err(of_gpu(reason)),
+        }
+    }
+}
+
+/// The GPU at `known`'s index, if it is that one and in MIG mode.
+fn same_gpu<'a>(session: &'a Session<'_>, known: &Gpu) -> Result<Device<'a>, Trouble> {
+    let index = known.index;
+    let gpu = session.gpu(index)?;
+    let uuid = session.ask(index, "nvmlDeviceGetUUID", || gpu.uuid())?;
+    let minor = session.ask(index, "nvmlDeviceGetMinorNumber", || gpu.minor_number())?;
+    let pci = session.ask(index, "nvmlDeviceGetPciInfo", || gpu.pci_info())?;
+    same("its UUID", &known.uuid.to_string(), &uuid)?;
+    same("its minor", &known.minor.0, &minor)?;
+    let pci = pci.bus_id.parse::<PciBusId>();
+    same("its bus id", &known.pci, &pci.map_err(|error| error.to_string())?)?;
+    match session.mig_mode(index, &gpu)? {
+        Some(true) => Ok(gpu),
+        _ => Err(Trouble::Differs("MIG mode is off now".to_owned())),
+    }
+}
+
+fn of_devices(session: &Session<'_>, gpu: &Gpu, handle: &Device) -> Vec<Result<Checked, Reason>> {
+    let partitioned = Partitioned {
+        session,
+        index: gpu.index,
+        gpu: handle,
+        profiles: gpu.profiles(),
+    };
+    let of_device = |known| match same_device(&partitioned, known) {
+        Ok(()) => Ok(Checked::AsKnown),
+        Err(trouble) => trouble.answer(gpu),
+    };
+    gpu.devices().iter().map(of_device).collect()
+}
+
+/// Neither its ids nor its UUID say what a device is: after a repartition they may be another's.
+fn same_device(gpu: &Partitioned<'_>, known: &MigDevice) -> Result<(), Trouble> {
+    let Some(found) = gpu.of_ids(known.gi, known.ci)? else {
+        return Err(Trouble::Differs(format!("{} is gone", known.uuid)));
+    };
+    let its = |what: &str| {
+        format!(
+            "{what} of GPU instance {}, compute instance {}",
+            known.gi.0, known.ci.0
+        )
+    };
+    same(&its("the UUID"), &known.uuid, &found.uuid)?;
+    let its = |what: &str| format!("{what} of {}", known.uuid);
+    same(&its("the profile"), &known.profile, &found.profile)?;
+    same(
+        &its("the place"),
+        &Shown(known.placement),
+        &Shown(found.placement),
+    )?;
+    match *known == found {
+        true => Ok(()),
+        false => Err(Trouble::Differs(format!("{} differs", its("the share")))),
+    }
+}
+
+fn same<T: PartialEq + Display>(what: &str, known: &T, found: &T) -> Result<(), Trouble> {
+    match known == found {
+        true => Ok(()),
+        false => Err(Trouble::Differs(format!(
+            "{what} is {found} now, and was {known}"
+        ))),
+    }
+}
+
+/// A placement as nvidia-smi writes it.
+#[derive(PartialEq)]
+struct Shown(Placement);
+
+impl Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.0.start, self.0.size)
+    }
+}
