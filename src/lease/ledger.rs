@@ -118,12 +118,16 @@ impl Ledger {
         Ok(found)
     }
 
-    fn leases(&self) -> PathBuf {
+    pub(super) fn leases(&self) -> PathBuf {
         self.dir.join("leases")
     }
 
     fn devices(&self) -> PathBuf {
         self.dir.join("devices")
+    }
+
+    pub(super) fn waiting(&self) -> PathBuf {
+        self.dir.join("waiting")
     }
 
     fn unfinished(&self) -> PathBuf {
@@ -160,7 +164,11 @@ impl LockedLedger<'_> {
         self.write(&leases, lease)
     }
 
-    fn write<D: files::Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
+    pub(super) fn ledger(&self) -> &Ledger {
+        self.ledger
+    }
+
+    pub(super) fn write<D: files::Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
         let unfinished = self.ledger.unfinished();
         write(&unfinished, folder, document).map_err(|error| {
             // It would take the space that is missing. What can't be removed now is overwritten by the next.

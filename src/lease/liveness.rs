@@ -49,7 +49,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::transition::{CgroupState, Evidence, ProcessState};
-use super::{Container, Lease, LeaseState, Process};
+use super::{Container, End, Lease, LeaseState, Process};
 use crate::cgroup::{self, CgroupPath, Mounts, Population};
 use crate::failure::Failure;
 
@@ -113,6 +113,14 @@ impl Here {
         match process.pid_namespace == self.pid_namespace {
             true => process::state(process),
             false => ProcessState::Unknown,
+        }
+    }
+
+    /// The end of that process, to sleep until it comes. None where it has come, or can't be seen from here.
+    pub fn end_of(&self, process: &Process) -> Option<End> {
+        match process.pid_namespace == self.pid_namespace {
+            true => process::end_of(process).map(End),
+            false => None,
         }
     }
 
@@ -187,6 +195,11 @@ impl Here {
     fn mounts(&self) -> Option<&Mounts> {
         self.mounts.get_or_init(|| Mounts::read().ok()).as_ref()
     }
+}
+
+/// Whether a process has ended.
+pub(super) fn has_come(end: &End) -> bool {
+    process::has_ended(&end.0)
 }
 
 /// One populated group is enough; all must be seen to be empty.

@@ -45,6 +45,8 @@ pub fn reserve_on(
         here: &here,
         limits: &limits,
         pending: PENDING,
+        patience: None,
+        tell: &|_| {},
     };
     reserver.reserve(Asker {
         container,
