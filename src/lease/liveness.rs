@@ -12,7 +12,7 @@
 //! | its number is a thread's now (EINVAL, ENOENT)    | gone    | it was a process's when it was recorded (`process::name`) |
 //! | another start time                               | gone    | a number is given anew only when it has become free    |
 //! | the same start, or a tick beside it              | goes on below | a number given anew that soon keeps the device until the newer ends: too long, never too short |
-//! | its pidfd polls readable: zombies                | gone    | every thread has ended, and with it its memory and files |
+//! | its pidfd polls readable: zombies                | gone    | every thread has ended; who was made to share its files is a process by itself |
 //! | it doesn't: a dead leader with living threads    | alive   | the threads still have the device open                 |
 //! | stopped, frozen, paused; killed while frozen     | alive   | it goes on, or ends, once it is let                    |
 //! | no pidfd (EMFILE, ENFILE, ENOMEM, EPERM)         | alive   | the lack is ours                                       |
