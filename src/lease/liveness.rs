@@ -12,7 +12,7 @@
 //! | its number is a thread's now (EINVAL, ENOENT)    | gone    | it was a process's when it was recorded (`process::name`) |
 //! | another start time                               | gone    | a number is given anew only when it has become free    |
 //! | the same start, or a tick beside it              | goes on below | a number given anew that soon keeps the device until the newer ends: too long, never too short |
-//! | its pidfd polls readable: zombies                | gone    | every thread has ended, and with it its memory and files |
+//! | its pidfd polls readable: zombies                | gone    | every thread has ended; who was made to share its files is a process by itself |
 //! | it doesn't: a dead leader with living threads    | alive   | the threads still have the device open                 |
 //! | stopped, frozen, paused; killed while frozen     | alive   | it goes on, or ends, once it is let                    |
 //! | no pidfd (EMFILE, ENFILE, ENOMEM, EPERM)         | alive   | the lack is ours                                       |
@@ -23,7 +23,7 @@
 //! | what is seen                                     | it is     | because                                              |
 //! |--------------------------------------------------|-----------|------------------------------------------------------|
 //! | the container had a pid namespace of its own, and its first process is gone | none | the kernel lets that one end only when all others in there, nested ones too, have been reaped |
-//! | it has none of its own                           | none      | a shared one is full or empty whatever it does; who has none is refused, as no device rule would hold |
+//! | it has none of its own                           | none      | a shared one is full or empty whatever it does; who has none is refused, as no device rule would hold, but for a privileged one (README) |
 //! | recorded in another cgroup namespace             | unknown   | its paths mean other groups here                     |
 //! | v2: `populated 1`; v1: a pid in any cgroup.procs | populated | covers frozen ones, threaded groups and what systemd moved below |
 //! | v2: `populated 0`; v1: no pid in any             | empty     | both drop a task when it exits, and a dead leader counts while a thread lives |
@@ -37,7 +37,8 @@
 //! and a /proc that isn't our pid namespace's stop us (`Here::look`). A time namespace's offset is taken out of
 //! start times and of our clock (`clock`). Numbers of namespaces are given anew when a namespace has ended: of a pid
 //! namespace's that is harmless, as all that was recorded in it has ended with it; an engine in a container must share
-//! the host's cgroup namespace (README), which never ends.
+//! the host's cgroup namespace (README), which never ends. A container nested in ours lives in its pid namespace and
+//! below its groups; only CAP_SYS_ADMIN, which is refused, could put it beside them.
 
 mod clock;
 mod process;
