@@ -43,6 +43,8 @@ Exit codes: 0 done; 1 refused (all held, no such profile, can't be isolated);
 pub enum Command {
     /// Who has which MIG device
     Status(StatusArgs),
+    /// Asks the driver for everything anew, after GPUs were cut otherwise; says what changed
+    Refresh(RefreshArgs),
     /// Registers with an engine, in that engine's own configuration; takes it out again with --undo
     Setup {
         /// Which engine
@@ -83,6 +85,14 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `refresh`
+#[derive(Debug, Args)]
+pub struct RefreshArgs {
+    /// JSON instead of text
     #[arg(long)]
     pub json: bool,
 }

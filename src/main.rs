@@ -60,6 +60,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     };
     match cli.command {
         Command::Status(args) => operator::status(cli.config.as_deref(), args.json),
+        Command::Refresh(args) => operator::refresh(cli.config.as_deref(), args.json),
         Command::Precreate(PrecreateArgs { stage, guard }) => {
             let options = Options {
                 guard,

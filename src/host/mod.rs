@@ -50,6 +50,11 @@ impl Host {
         capabilities::all_majors(&self.driver.proc)
     }
 
+    /// What was remembered last, whether or not it still holds: for telling people what changed.
+    pub fn last_remembered(&self) -> Option<Inventory> {
+        snapshot::last(&self.ledger)
+    }
+
     /// The same, telling `progress` what NVML is asked whenever its answer takes long.
     #[must_use]
     pub fn with_progress(self, progress: fn(&str)) -> Host {

@@ -4,6 +4,7 @@
 
 mod completions;
 mod progress;
+mod refresh;
 mod setup;
 mod status;
 mod table;
@@ -13,6 +14,7 @@ use std::io::{ErrorKind, Write};
 use anyhow::Context;
 
 pub use completions::completions;
+pub use refresh::refresh;
 pub use setup::{Engine, Setup, setup};
 pub use status::status;
 
