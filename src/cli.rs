@@ -45,6 +45,10 @@ pub enum Command {
     Status(StatusArgs),
     /// Asks the driver for everything anew, after GPUs were cut otherwise; says what changed
     Refresh(RefreshArgs),
+    /// Takes back every device whose holder is gone, and says why. Each reservation does the same first
+    Gc(GcArgs),
+    /// Gives back one lease by hand: of a container, of a device, or those that can't be read
+    Release(ReleaseArgs),
     /// Registers with an engine, in that engine's own configuration; takes it out again with --undo
     Setup {
         /// Which engine
@@ -92,6 +96,34 @@ pub struct StatusArgs {
 /// `refresh`
 #[derive(Debug, Args)]
 pub struct RefreshArgs {
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gc`
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Only say what would be taken back
+    #[arg(long)]
+    pub dry_run: bool,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `release`
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// A container's id or how it begins, a device's MIG-<uuid>, or a lease's id
+    #[arg(required_unless_present = "unreadable", value_name = "CONTAINER|DEVICE|LEASE")]
+    pub name: Option<String>,
+    /// The leases that can't be read, whose devices stay out of use
+    #[arg(long, conflicts_with = "name")]
+    pub unreadable: bool,
+    /// Also take it from a container that lives: the next one may get the device while this one still uses it
+    #[arg(long)]
+    pub force: bool,
     /// JSON instead of text
     #[arg(long)]
     pub json: bool,

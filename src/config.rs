@@ -27,6 +27,9 @@ pub const RUNTIME_FOLDERS: [&str; 6] = [
     "/bin",
 ];
 
+/// The newest layout of the file that this program knows.
+const VERSION: u32 = 1;
+
 /// Where leases are kept when no `ledger.dir` says otherwise.
 pub const DEFAULT_LEDGER: &str = "/run/oci-mig-hook";
 
@@ -102,6 +105,7 @@ pub struct Nvml {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct File {
+    version: Option<u32>,
     allow_privileged: bool,
     guard: Guard,
     driver: DriverTable,
@@ -171,8 +175,9 @@ impl Config {
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => String::new(),
             Err(error) => return Err(bad(path, &error.to_string())),
         };
-        let file = toml::from_str(&text).map_err(|error| bad(path, &parse_error(&text, &error)))?;
-        resolve(file, named).map_err(|why| bad(path, &why))
+        read(&text)
+            .and_then(|file| resolve(file, named))
+            .map_err(|why| bad(path, &why))
     }
 }
 
@@ -196,6 +201,27 @@ impl Essentials {
 fn bad(path: &Path, why: &str) -> Failure {
     Failure::host(format!("configuration file {}", path.display()), why)
         .remedy("correct it; every key is explained in oci-mig-hook(1)")
+}
+
+/// A file that says it is of a newer layout is not guessed at, whatever else stands in it.
+fn read(text: &str) -> Result<File, String> {
+    let file = toml::from_str::<File>(text);
+    let version = match &file {
+        Ok(file) => file.version,
+        Err(_) => said_version(text),
+    };
+    match version {
+        Some(version) if version > VERSION => Err(format!(
+            "its version is {version}, and this program knows versions up to {VERSION}"
+        )),
+        Some(0) => Err("version = 0 is none; the first is 1".to_owned()),
+        _ => file.map_err(|error| parse_error(text, &error)),
+    }
+}
+
+fn said_version(text: &str) -> Option<u32> {
+    let table: toml::Table = toml::from_str(text).ok()?;
+    u32::try_from(table.get("version")?.as_integer()?).ok()
 }
 
 /// The parser's message with its line number, without the excerpt that it would draw over several lines.
@@ -284,8 +310,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
-        let file = toml::from_str(text).map_err(|error| parse_error(text, &error))?;
-        resolve(file, None)
+        resolve(read(text)?, None)
     }
 
     #[test]
@@ -333,6 +358,22 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap_err(), expected);
         }
+    }
+
+    #[test]
+    fn a_newer_layout_is_not_guessed_at() {
+        parse("version = 1\nguard = \"warn\"").unwrap();
+        for newer in ["version = 2", "version = 2\n[unheard]\nof = true"] {
+            assert_eq!(
+                parse(newer).unwrap_err(),
+                "its version is 2, and this program knows versions up to 1"
+            );
+        }
+        assert_eq!(
+            parse("version = 0").unwrap_err(),
+            "version = 0 is none; the first is 1"
+        );
+        assert!(parse("version = \"2\"").unwrap_err().starts_with("line 1: "));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use crate::failure::Failure;
 use crate::lease::liveness::{self, Here};
+use crate::lease::transition::{self, Checks, Objection};
 use crate::lease::{Container, Holder, Lease, LeaseId, LeaseState, LockedLedger};
 use crate::mig::MigUuid;
 
@@ -32,10 +33,11 @@ pub struct Confirmed {
 /// A host failure where there is no such lease (it was taken back), or it is another container's, or names other
 /// devices.
 pub fn confirm(ledger: &LockedLedger<'_>, here: &Here, claim: Claim) -> Result<Confirmed, Failure> {
-    let lease = ledger.get(&claim.lease)?.ok_or_else(taken_back)?;
-    check(&lease, here, &claim)?;
+    let lease = ledger.get(&claim.lease)?;
+    let facts = lease.as_ref().map(|lease| facts(lease, here, &claim));
+    transition::claim(facts, Checks::ALL).map_err(|objection| failure(objection, lease.as_ref()))?;
     Ok(Confirmed {
-        lease,
+        lease: lease.ok_or_else(taken_back)?,
         container: claim.container,
     })
 }
@@ -68,32 +70,31 @@ impl Confirmed {
     }
 }
 
-fn check(lease: &Lease, here: &Here, claim: &Claim) -> Result<(), Failure> {
+fn facts(lease: &Lease, here: &Here, claim: &Claim) -> transition::Claim {
     let holder = lease.holder.container();
-    if lease.boot_id != here.boot_id {
-        return Err(taken_back());
+    transition::Claim {
+        this_boot: lease.boot_id == here.boot_id,
+        same_container: holder.id == claim.container.id,
+        same_devices: lease.uuids().eq(claim.devices.iter()),
+        state: lease.state,
+        same_process: holder.process == claim.container.process,
     }
-    if holder.id != claim.container.id {
-        return Err(not_its_own(format!(
-            "lease {} is container {}'s",
-            lease.id,
-            lease.holder.short_name()
-        )));
-    }
-    if !lease.uuids().eq(claim.devices.iter()) {
-        return Err(not_its_own(format!(
-            "lease {} is for other devices than this container was given",
-            lease.id
-        )));
-    }
-    match lease.state {
-        LeaseState::Pending => Ok(()),
-        LeaseState::Held if holder.process == claim.container.process => Ok(()),
-        LeaseState::Held => Err(not_its_own(format!(
-            "lease {} is held by an earlier run of it",
-            lease.id
-        ))),
-        LeaseState::Releasing => Err(taken_back()),
+}
+
+fn failure(objection: Objection, lease: Option<&Lease>) -> Failure {
+    let Some(lease) = lease else {
+        return taken_back();
+    };
+    let id = &lease.id;
+    match objection {
+        Objection::TakenBack => taken_back(),
+        Objection::Anothers => {
+            not_its_own(format!("lease {id} is container {}'s", lease.holder.short_name()))
+        }
+        Objection::OtherDevices => not_its_own(format!(
+            "lease {id} is for other devices than this container was given"
+        )),
+        Objection::EarlierRun => not_its_own(format!("lease {id} is held by an earlier run of it")),
     }
 }
 

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
-use oci_mig_hook::cli::{Cli, Command, PrecreateArgs, SetupEngine, StageArgs};
+use oci_mig_hook::cli::{Cli, Command, PrecreateArgs, ReleaseArgs, SetupEngine, StageArgs};
 use oci_mig_hook::failure::{Exit, Failure};
 use oci_mig_hook::host::nvml::{self, Question};
-use oci_mig_hook::operator::{Engine, Setup};
+use oci_mig_hook::operator::{Engine, Release, Setup, Which};
 use oci_mig_hook::stage::{self, Options, Stage};
 use oci_mig_hook::{operator, report};
 
@@ -61,6 +61,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Status(args) => operator::status(cli.config.as_deref(), args.json),
         Command::Refresh(args) => operator::refresh(cli.config.as_deref(), args.json),
+        Command::Gc(args) => operator::gc(cli.config.as_deref(), args.dry_run, args.json),
+        Command::Release(args) => operator::release(&release(args, cli.config)),
         Command::Precreate(PrecreateArgs { stage, guard }) => {
             let options = Options {
                 guard,
@@ -77,6 +79,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::NvmlCheck { library, devices } => {
             ask_nvml(&library, Question::parse(nvml::CHECK, Some(&devices)))
         }
+    }
+}
+
+fn release(args: ReleaseArgs, config: Option<PathBuf>) -> Release {
+    Release {
+        which: args.name.map_or(Which::Unreadable, Which::Named),
+        force: args.force,
+        json: args.json,
+        config,
     }
 }
 

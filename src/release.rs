@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::lease::liveness::Here;
-use crate::lease::{Lease, LeaseId, LockedLedger, transition};
+use crate::lease::transition::{self, Checks};
+use crate::lease::{Lease, LeaseId, LockedLedger};
 
 /// A container as its end is announced: ids repeat, so the bundle counts too where the lease knows one.
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +31,14 @@ pub fn named(
     id: &LeaseId,
     ended: Ended<'_>,
 ) -> Result<(), Failure> {
-    match ledger.get(id)? {
-        Some(lease) if lease.holder.container().id == ended.id => {
-            let fate = transition::announced_end(lease.state, here.evidence(&lease, pending));
-            ledger.carry_out(lease, fate)
-        }
-        _ => Ok(()),
+    let Some(lease) = ledger.get(id)? else {
+        return Ok(());
+    };
+    if !transition::may_end(lease.holder.container().id == ended.id, Checks::ALL) {
+        return Ok(());
     }
+    let fate = transition::announced_end(lease.state, here.evidence(&lease, pending));
+    ledger.carry_out(&lease, fate)
 }
 
 /// Gives back whatever leases that container has whose holder is gone. Never one with a living holder: the call may
@@ -63,7 +65,7 @@ fn gone(
     let leases = ledger.contents()?.leases;
     all(leases.into_iter().filter(theirs).map(|lease| {
         let fate = transition::reconcile(lease.state, here.evidence(&lease, pending));
-        ledger.carry_out(lease, fate)
+        ledger.carry_out(&lease, fate)
     }))
 }
 
@@ -115,8 +117,8 @@ pub fn of_deleted(
 ///
 /// # Errors
 /// A host failure where the ledger can't be changed: then it goes back when its maker is gone.
-pub fn undo(ledger: &mut LockedLedger<'_>, id: &LeaseId) -> Result<(), Failure> {
-    ledger.remove(id)
+pub fn undo(ledger: &mut LockedLedger<'_>, lease: &Lease) -> Result<(), Failure> {
+    ledger.remove(lease)
 }
 
 fn is_of(lease: &Lease, ended: Ended<'_>) -> bool {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::lease::liveness::{self, Here};
-use crate::lease::transition::{self, Fate};
+use crate::lease::transition::{self, Checks, Fate};
 use crate::lease::{
-    Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Ledger, LockedLedger, VERSION,
+    self, Container, Holder, Judged, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Ledger,
+    LockedLedger, VERSION,
 };
 use crate::mig::{Gpu, Gpus, Inventory, MigDevice, MigUuid};
 use crate::policy::{self, Chosen, Held, Limits};
@@ -51,7 +52,6 @@ impl Reserver<'_> {
         // those are read below.
         let mut inventory = self.gpus.inventory()?;
         let mut ledger = self.ledger.lock()?;
-        ledger.sweep()?;
         let living = self.living(&mut ledger, &asker)?;
         if living.iter().any(|lease| asker.is_another_run_of(lease)) {
             return Err(runs_already(&asker.container));
@@ -77,32 +77,24 @@ impl Reserver<'_> {
             written: liveness::now(),
         };
         for earlier in &void {
-            ledger.remove(&earlier.id)?;
+            ledger.remove(earlier)?;
         }
         ledger.put(&lease)?;
         Ok(lease)
     }
 
-    /// The leases that stand after those of gone holders are taken back.
+    /// The leases that stand after those of gone holders are taken back. One that can't be read stands for its devices,
+    /// as far as they are known.
     fn living(&self, ledger: &mut LockedLedger<'_>, asker: &Asker) -> Result<Vec<Lease>, Failure> {
-        let contents = ledger.contents()?;
-        if let Some(unreadable) = contents.unreadable.first() {
-            return Err(unreadable.failure());
+        let judgement = lease::judge(ledger.contents()?, self.here, self.pending, asker.own_process());
+        if let Some(unknown) = judgement.unknown.first() {
+            return Err(unknown.failure());
         }
-        let mut living = Vec::with_capacity(contents.leases.len());
-        for lease in contents.leases {
-            let evidence = self
-                .here
-                .evidence_besides(&lease, self.pending, asker.own_process());
-            let fate = transition::reconcile(lease.state, evidence);
-            if fate != Fate::Keep {
-                ledger.carry_out(lease.clone(), fate)?;
-            }
-            if fate != Fate::Remove {
-                living.push(lease);
-            }
+        for judged in &judgement.leases {
+            ledger.carry_out_judged(judged)?;
         }
-        Ok(living)
+        let stands = |judged: Judged| (judged.fate != Fate::Remove).then_some(judged.lease);
+        Ok(judgement.leases.into_iter().filter_map(stands).collect())
     }
 
     /// Devices that serve the request, with the nodes that are the right to them. One whose nodes can't be had is
@@ -217,8 +209,13 @@ pub fn renew(
 /// one was has another UUID, and the device nodes that the lease's holder still has.
 fn held_devices(inventory: &Inventory, leases: &[&Lease]) -> Held {
     let holder = |gpu: &Gpu, device: &MigDevice| {
-        let lease = leases.iter().find(|lease| lease.holds(gpu, device));
-        lease.map(|lease| (device.uuid.clone(), lease.holder.short_name()))
+        let holding = || leases.iter().filter(|lease| lease.holds(gpu, device));
+        if transition::is_free(holding().map(|lease| lease.state), Checks::ALL) {
+            return None;
+        }
+        holding()
+            .next()
+            .map(|lease| (device.uuid.clone(), lease.holder.short_name()))
     };
     inventory
         .devices()

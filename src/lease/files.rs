@@ -1,17 +1,30 @@
 //! The ledger's files: how one is read and written, and what is said when it can't be.
 
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::{Lease, VERSION};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::VERSION;
 use crate::failure::Failure;
 
-/// No lease comes near this: 64 devices with their nodes are some 60 KB.
-const LARGEST_LEASE: u64 = 1 << 20;
+/// No file of ours comes near this: a lease of 64 devices with their nodes is some 60 KB.
+const LARGEST: u64 = 1 << 20;
+
+/// A document that is kept in a file of the ledger.
+pub trait Document: DeserializeOwned + Serialize {
+    /// The layout that it was written in.
+    fn version(&self) -> u32;
+
+    /// The name of the file that it belongs into.
+    fn file_name(&self) -> String;
+}
 
 /// The failure for a folder or file of the ledger that can't be used.
 pub fn unusable(what: &str, error: &io::Error) -> Failure {
@@ -48,8 +61,8 @@ pub fn make_private(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A lease file's lease; none where it has just been removed.
-pub fn read(path: &Path) -> Result<Option<Lease>, String> {
+/// A file's document; none where it has just been removed.
+pub fn read<D: Document>(path: &Path) -> Result<Option<D>, String> {
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
@@ -60,23 +73,22 @@ pub fn read(path: &Path) -> Result<Option<Lease>, String> {
         Err(error) => return Err(error.to_string()),
     };
     let mut text = String::with_capacity(4096);
-    file.take(LARGEST_LEASE)
+    file.take(LARGEST)
         .read_to_string(&mut text)
         .map_err(|error| error.to_string())?;
     parse(path, &text).map(Some)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Lease, String> {
-    let lease = match serde_json::from_str::<Lease>(text) {
-        Ok(lease) if lease.version <= VERSION => lease,
-        Ok(lease) => return Err(newer(lease.version)),
+fn parse<D: Document>(path: &Path, text: &str) -> Result<D, String> {
+    let document = match serde_json::from_str::<D>(text) {
+        Ok(document) if document.version() <= VERSION => document,
+        Ok(document) => return Err(newer(document.version())),
         // A newer layout that this program can't read: say that, rather than where it stumbled.
         Err(error) => return Err(newer_version(text).map_or_else(|| error.to_string(), newer)),
     };
-    let named_for = path.file_stem().and_then(|stem| stem.to_str());
-    match named_for == Some(lease.id.to_string().as_str()) {
-        true => Ok(lease),
-        false => Err(format!("it holds the lease {}", lease.id)),
+    match path.file_name() == Some(OsStr::new(&document.file_name())) {
+        true => Ok(document),
+        false => Err(format!("it belongs into {}", document.file_name())),
     }
 }
 
@@ -93,9 +105,10 @@ fn newer(version: u32) -> String {
     format!("its version is {version}, and this program knows versions up to {VERSION}")
 }
 
-/// Writes a lease beside its place and renames it there.
-pub fn write(unfinished: &Path, path: &Path, lease: &Lease) -> io::Result<()> {
-    let bytes = serde_json::to_vec(lease)?;
+/// Writes a document into `unfinished` and renames that into place: whole, or not at all. Who writes holds the lock, so
+/// that one unfinished file is enough, and what a killed writer left is the next one's to overwrite.
+pub fn write<D: Document>(unfinished: &Path, folder: &Path, document: &D) -> io::Result<()> {
+    let bytes = serde_json::to_vec(document)?;
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -104,5 +117,47 @@ pub fn write(unfinished: &Path, path: &Path, lease: &Lease) -> io::Result<()> {
         .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(unfinished)?;
     file.write_all(&bytes)?;
-    std::fs::rename(unfinished, path)
+    std::fs::rename(unfinished, folder.join(document.file_name()))
+}
+
+/// Removes a file; that it is gone already is no error.
+pub fn remove(path: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(unusable(&format!("can't remove {}", path.display()), &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The paths in a folder, without what writers of an earlier version left unfinished in it. None where there is no such
+/// folder.
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    list(folder, |name| !is_unfinished(name))
+}
+
+/// What writers of an earlier version left unfinished in a folder.
+pub fn unfinished(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    list(folder, is_unfinished)
+}
+
+fn is_unfinished(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+fn list(folder: &Path, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<PathBuf>, Failure> {
+    let list = || -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let name = entry?.file_name();
+            if wanted(&name) {
+                found.push(folder.join(name));
+            }
+        }
+        Ok(found)
+    };
+    match list() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|error| unusable(&format!("can't list {}", folder.display()), &error)),
+    }
 }

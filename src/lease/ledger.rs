@@ -1,14 +1,15 @@
 //! The ledger: the folder of leases. Anyone may read it; only who holds the lock may change it.
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::Flock;
 
-use super::files::{make_private, read, unusable, write};
+use super::files::{self, entries, make_private, read, unusable, write};
 use super::transition::Fate;
-use super::{Lease, LeaseId, LeaseState, liveness, lock};
+use super::unreadable::{Unreadable, known_by_records};
+use super::{DeviceRecord, Lease, LeaseId, LeaseState, VERSION, liveness, lock};
 use crate::failure::Failure;
 
 /// The folder of leases.
@@ -29,17 +30,8 @@ pub struct LockedLedger<'ledger> {
 pub struct Contents {
     /// The leases, by id.
     pub leases: Vec<Lease>,
-    /// Files that should be leases and can't be read as such: which devices they hold is unknown.
+    /// Files that should be leases and can't be read as such.
     pub unreadable: Vec<Unreadable>,
-}
-
-/// A lease file that can't be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub why: String,
 }
 
 impl Ledger {
@@ -48,10 +40,11 @@ impl Ledger {
     /// # Errors
     /// A host failure where the folder can't be made, or is not ours alone.
     pub fn open(dir: &Path) -> Result<Ledger, Failure> {
-        for folder in [dir.to_owned(), dir.join("leases")] {
-            make_private(&folder)?;
-        }
-        Ok(Ledger { dir: dir.to_owned() })
+        let ledger = Ledger { dir: dir.to_owned() };
+        make_private(dir)?;
+        make_private(&ledger.leases())?;
+        make_private(&ledger.devices())?;
+        Ok(ledger)
     }
 
     /// The ledger in `dir` if there is one. Makes nothing.
@@ -85,14 +78,17 @@ impl Ledger {
     /// A host failure where the folder can't be listed.
     pub fn contents(&self) -> Result<Contents, Failure> {
         let mut contents = Contents::default();
-        for path in self.entries()? {
+        for path in entries(&self.leases())? {
             match read(&path) {
                 Ok(Some(lease)) => contents.leases.push(lease),
                 Ok(None) => {}
-                Err(why) => contents.unreadable.push(Unreadable { path, why }),
+                Err(why) => contents.unreadable.push(Unreadable::new(path, why)),
             }
         }
         contents.leases.sort_by(|a, b| a.id.cmp(&b.id));
+        if !contents.unreadable.is_empty() {
+            known_by_records(&mut contents.unreadable, &self.devices())?;
+        }
         Ok(contents)
     }
 
@@ -101,23 +97,39 @@ impl Ledger {
     /// # Errors
     /// A host failure where its file can't be read as a lease.
     pub fn get(&self, id: &LeaseId) -> Result<Option<Lease>, Failure> {
-        let path = self.path(id);
-        read(&path).map_err(|why| Unreadable { path, why }.failure())
+        let path = self.leases().join(Lease::file_name_of(id));
+        read(&path).map_err(|why| Unreadable::new(path, why).failure())
     }
 
-    fn path(&self, id: &LeaseId) -> PathBuf {
-        self.dir.join("leases").join(format!("{id}.json"))
+    /// What writers left behind that were killed, and nobody needs: what an earlier version left unfinished, and records
+    /// of devices whose lease isn't there.
+    ///
+    /// # Errors
+    /// A host failure where a folder can't be listed.
+    pub fn leftovers(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut found = files::unfinished(&self.leases())?;
+        for path in entries(&self.devices())? {
+            let record = read::<DeviceRecord>(&path);
+            let is_left = |id: &LeaseId| !self.leases().join(Lease::file_name_of(id)).exists();
+            if matches!(record, Ok(Some(record)) if is_left(&record.lease)) {
+                found.push(path);
+            }
+        }
+        let unfinished = self.unfinished();
+        found.extend(unfinished.exists().then_some(unfinished));
+        Ok(found)
     }
 
-    fn entries(&self) -> Result<Vec<PathBuf>, Failure> {
-        let folder = self.dir.join("leases");
-        let list = || -> io::Result<Vec<PathBuf>> {
-            std::fs::read_dir(&folder)?
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect()
-        };
-        let all = list().map_err(|error| unusable(&format!("can't list {}", folder.display()), &error))?;
-        Ok(all.into_iter().filter(|path| !is_unfinished(path)).collect())
+    fn leases(&self) -> PathBuf {
+        self.dir.join("leases")
+    }
+
+    fn devices(&self) -> PathBuf {
+        self.dir.join("devices")
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.dir.join("unfinished")
     }
 }
 
@@ -138,84 +150,91 @@ impl LockedLedger<'_> {
         self.ledger.get(id)
     }
 
-    /// Writes a lease: whole, or not at all.
+    /// Writes a lease: whole, or not at all. Its devices' records first, so that there is no lease without them.
     ///
     /// # Errors
-    /// A host failure (no space, read-only); what stood there before still stands.
+    /// A host failure (no space, read-only); the lease that stood there before still stands.
     pub fn put(&mut self, lease: &Lease) -> Result<(), Failure> {
-        let path = self.ledger.path(&lease.id);
-        let unfinished = path.with_file_name(format!(".{}.new", lease.id));
-        write(&unfinished, &path, lease).map_err(|error| {
-            // What can't be removed now is swept away by the next that holds the lock.
+        let (leases, devices) = (self.ledger.leases(), self.ledger.devices());
+        for record in DeviceRecord::of(lease) {
+            self.write(&devices, &record)?;
+        }
+        self.write(&leases, lease)
+    }
+
+    fn write<D: files::Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
+        let unfinished = self.ledger.unfinished();
+        write(&unfinished, folder, document).map_err(|error| {
+            // It would take the space that is missing. What can't be removed now is overwritten by the next.
             let _ = std::fs::remove_file(&unfinished);
+            let path = folder.join(document.file_name());
             unusable(&format!("can't write {}", path.display()), &error)
         })
     }
 
-    /// Removes a lease; that it is gone already is no error.
+    /// Writes a lease of an earlier version anew, with all that this version keeps of one.
     ///
     /// # Errors
-    /// A host failure where the file can't be removed.
-    pub fn remove(&mut self, id: &LeaseId) -> Result<(), Failure> {
-        let path = self.ledger.path(id);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(unusable(&format!("can't remove {}", path.display()), &error))
-            }
-            _ => Ok(()),
+    /// As [`LockedLedger::put`].
+    pub(super) fn upgrade(&mut self, lease: &Lease) -> Result<(), Failure> {
+        match lease.version {
+            VERSION => Ok(()),
+            _ => self.put(&Lease {
+                version: VERSION,
+                ..lease.clone()
+            }),
         }
+    }
+
+    /// Removes a lease, and then its devices' records; that it is gone already is no error.
+    ///
+    /// # Errors
+    /// A host failure where a file can't be removed. A record that stays behind keeps nothing out of use.
+    pub fn remove(&mut self, lease: &Lease) -> Result<(), Failure> {
+        files::remove(&self.ledger.leases().join(Lease::file_name_of(&lease.id)))?;
+        for uuid in lease.uuids() {
+            files::remove(&self.ledger.devices().join(DeviceRecord::file_name_of(uuid)))?;
+        }
+        Ok(())
+    }
+
+    /// Removes a lease file that can't be read, and the records that name its lease.
+    ///
+    /// # Errors
+    /// A host failure where a file can't be removed.
+    pub fn discard(&mut self, unreadable: &Unreadable) -> Result<(), Failure> {
+        files::remove(&unreadable.path)?;
+        let id = unreadable.id();
+        for path in entries(&self.ledger.devices())? {
+            match read::<DeviceRecord>(&path) {
+                Ok(Some(record)) if Some(&record.lease) == id.as_ref() => files::remove(&path)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what [`Ledger::leftovers`] found.
+    ///
+    /// # Errors
+    /// A host failure where one can't be removed.
+    pub fn sweep(&mut self, leftovers: &[PathBuf]) -> Result<(), Failure> {
+        leftovers.iter().try_for_each(|path| files::remove(path))
     }
 
     /// Carries out what was decided on a lease.
     ///
     /// # Errors
     /// As [`LockedLedger::put`] and [`LockedLedger::remove`].
-    pub fn carry_out(&mut self, lease: Lease, fate: Fate) -> Result<(), Failure> {
+    pub fn carry_out(&mut self, lease: &Lease, fate: Fate) -> Result<(), Failure> {
         match fate {
             Fate::Keep => Ok(()),
-            Fate::Remove => self.remove(&lease.id),
+            Fate::Remove => self.remove(lease),
             Fate::Release => self.put(&Lease {
                 state: LeaseState::Releasing,
                 written: liveness::now(),
-                ..lease
+                ..lease.clone()
             }),
         }
     }
-
-    /// Removes what writers that were killed left behind. Under the lock nobody else is writing.
-    ///
-    /// # Errors
-    /// A host failure where the folder can't be listed.
-    pub fn sweep(&mut self) -> Result<(), Failure> {
-        let folder = self.ledger.dir.join("leases");
-        let list = std::fs::read_dir(&folder)
-            .map_err(|error| unusable(&format!("can't list {}", folder.display()), &error))?;
-        for path in list
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| is_unfinished(path))
-        {
-            // A leftover does no harm: it is never read.
-            let _ = std::fs::remove_file(path);
-        }
-        Ok(())
-    }
-}
-
-impl Unreadable {
-    /// As the error that it is for whoever needs to know every lease.
-    pub fn failure(&self) -> Failure {
-        Failure::host(
-            format!("ledger: unreadable lease file {}", self.path.display()),
-            &self.why,
-        )
-        .remedy(
-            "which devices it holds is unknown, so none is handed out; end its container and remove the file",
-        )
-    }
-}
-
-fn is_unfinished(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }

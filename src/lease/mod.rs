@@ -29,12 +29,18 @@
 
 #![forbid(unsafe_code)]
 
+mod device_record;
 mod files;
 mod ledger;
 pub mod liveness;
 mod lock;
+mod reconcile;
 mod record;
 pub mod transition;
+mod unreadable;
 
-pub use ledger::{Contents, Ledger, LockedLedger, Unreadable};
+pub use device_record::DeviceRecord;
+pub use ledger::{Contents, Ledger, LockedLedger};
+pub use reconcile::{Judged, Judgement, judge};
 pub use record::{Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Process, VERSION};
+pub use unreadable::Unreadable;

@@ -7,12 +7,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::files::Document;
 use crate::cgroup::CgroupPath;
 use crate::failure::Failure;
 use crate::mig::{ComputeInstanceId, DeviceNode, Gpu, GpuInstanceId, GpuUuid, MigDevice, MigUuid, Profile};
 
-/// The layout that this program writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+/// The layout that this program writes, and the newest that it reads. 1 had no records of devices beside it.
+pub const VERSION: u32 = 2;
 
 /// One lease: a holder and the devices that are its own until it is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +44,7 @@ pub struct Lease {
 pub struct LeaseId(String);
 
 /// Where a lease is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaseState {
     /// Reserved for a container that is being made; its process is the one that makes it.
@@ -197,6 +198,16 @@ impl LeasedDevice {
             LeasedDevice::Mig(device) => &device.nodes,
         }
     }
+
+    /// What tells it from others, without the right to use it.
+    pub(super) fn without_nodes(&self) -> LeasedDevice {
+        match self {
+            LeasedDevice::Mig(device) => LeasedDevice::Mig(LeasedMig {
+                nodes: Vec::new(),
+                ..device.clone()
+            }),
+        }
+    }
 }
 
 impl Holder {
@@ -222,6 +233,21 @@ impl Lease {
     /// The UUIDs of its devices, in the order in which they were chosen.
     pub fn uuids(&self) -> impl Iterator<Item = &MigUuid> {
         self.devices.iter().map(LeasedDevice::uuid)
+    }
+
+    /// The file that the lease of that id is in.
+    pub(super) fn file_name_of(id: &LeaseId) -> String {
+        format!("{id}.json")
+    }
+}
+
+impl Document for Lease {
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn file_name(&self) -> String {
+        Lease::file_name_of(&self.id)
     }
 }
 

@@ -3,18 +3,23 @@
 #![forbid(unsafe_code)]
 
 mod completions;
+mod gc;
 mod progress;
 mod refresh;
+mod release;
 mod setup;
 mod status;
 mod table;
+mod words;
 
 use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
 
 pub use completions::completions;
+pub use gc::gc;
 pub use refresh::refresh;
+pub use release::{Release, Which, release};
 pub use setup::{Engine, Setup, setup};
 pub use status::status;
 

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::host::Host;
 use crate::lease::liveness::{self, Here};
 use crate::lease::transition::{self, Fate};
-use crate::lease::{Contents, Holder, Lease, LeaseId, Ledger};
+use crate::lease::{Contents, Holder, Lease, LeaseId, LeaseState, Ledger, Unreadable};
 use crate::mig::{
     ComputeInstanceId, Gpu, GpuInstanceId, GpuUuid, Gpus, Inventory, LeftOut, MigDevice, MigMode, MigUuid,
 };
@@ -28,7 +28,7 @@ struct Status {
     left_out: Vec<LeftOut>,
     /// Leases of devices that aren't there any more.
     orphans: Vec<DeviceStatus>,
-    /// Files in the ledger that can't be read: while there is one, nothing is handed out.
+    /// Files in the ledger that can't be read. What they hold is out of use.
     unreadable: Vec<UnreadableFile>,
     /// Why the driver can't be asked.
     error: Option<String>,
@@ -75,19 +75,23 @@ enum State {
     Releasing,
     /// Its holder is gone; the next reservation takes it back.
     Stale,
+    /// Its lease can't be read: out of use until the holder is gone.
+    Unreadable,
 }
 
 #[derive(Serialize)]
 struct UnreadableFile {
     path: String,
     why: String,
+    /// The devices that it holds; absent where that is unknown. Then none is handed out.
+    devices: Option<Vec<MigUuid>>,
 }
 
 /// Prints the machine's MIG devices and who holds them: a table, or JSON.
 ///
 /// # Errors
-/// A host failure where the driver can't be asked, or the ledger can't be read or has a file that can't: then nothing is
-/// handed out. What is known is printed all the same.
+/// A host failure where the driver can't be asked, or the ledger can't be read or has a file that can't. What is known
+/// is printed all the same.
 pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let here = Here::look()?;
@@ -100,10 +104,10 @@ pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     progress::clear();
     let view = View {
         here: &here,
-        leases: &contents.leases,
+        contents: &contents,
         pending: config.pending,
     };
-    let status = view.status(&contents, inventory.as_ref());
+    let status = view.status(inventory.as_ref());
     let text = if json {
         serde_json::to_string_pretty(&status)? + "\n"
     } else {
@@ -120,16 +124,17 @@ pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
 /// The ledger at one moment.
 struct View<'a> {
     here: &'a Here,
-    leases: &'a [Lease],
+    contents: &'a Contents,
     pending: Duration,
 }
 
 impl View<'_> {
-    fn status(&self, contents: &Contents, inventory: Result<&Inventory, &Failure>) -> Status {
+    fn status(&self, inventory: Result<&Inventory, &Failure>) -> Status {
         let known = inventory.ok();
-        let unreadable = contents.unreadable.iter().map(|file| UnreadableFile {
+        let unreadable = self.contents.unreadable.iter().map(|file| UnreadableFile {
             path: file.path.display().to_string(),
             why: file.why.clone(),
+            devices: file.known.as_ref().map(|lease| lease.uuids().cloned().collect()),
         });
         Status {
             driver: known.map(|inventory| inventory.driver.clone()),
@@ -167,7 +172,7 @@ impl View<'_> {
     }
 
     fn device(&self, gpu: &Gpu, device: &MigDevice) -> DeviceStatus {
-        let lease = self.leases.iter().find(|lease| lease.holds(gpu, device));
+        let lease = self.leases().find(|lease| lease.holds(gpu, device));
         DeviceStatus {
             uuid: device.uuid.clone(),
             profile: device.profile,
@@ -179,11 +184,16 @@ impl View<'_> {
         }
     }
 
+    /// The leases, and what is known of those that can't be read.
+    fn leases(&self) -> impl Iterator<Item = &Lease> {
+        let known = self.contents.unreadable.iter().flat_map(|file| &file.known);
+        self.contents.leases.iter().chain(known)
+    }
+
     /// Leased devices that the driver doesn't list: all of them, where it can't be asked.
     fn orphans(&self, known: Option<&Inventory>) -> Vec<DeviceStatus> {
         let pairs = self
-            .leases
-            .iter()
+            .leases()
             .flat_map(|lease| lease.devices.iter().map(move |device| (lease, device)));
         let gone = pairs
             .filter(|(_, device)| known.is_none_or(|inventory| inventory.device(device.uuid()).is_none()));
@@ -203,10 +213,11 @@ impl View<'_> {
     }
 
     fn state(&self, lease: &Lease) -> State {
-        use crate::lease::LeaseState;
+        let is_unreadable = |file: &Unreadable| file.known.as_ref() == Some(lease);
         let fate = transition::reconcile(lease.state, self.here.evidence(lease, self.pending));
         match (fate, lease.state) {
             (Fate::Remove, _) => State::Stale,
+            _ if self.contents.unreadable.iter().any(is_unreadable) => State::Unreadable,
             (Fate::Release, _) | (_, LeaseState::Releasing) => State::Releasing,
             (_, LeaseState::Pending) => State::Pending,
             (_, LeaseState::Held) => State::Held,
@@ -262,6 +273,7 @@ fn row(gpu: String, device: &DeviceStatus) -> [String; 5] {
         State::Held => "held",
         State::Releasing => "freeing",
         State::Stale => "stale",
+        State::Unreadable => "unreadable",
     };
     let (holder, state) = match &device.lease {
         Some(lease) => (

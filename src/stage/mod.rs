@@ -111,7 +111,7 @@ fn reserver<'a>(config: &'a Config, host: &'a Host, ledger: &'a Ledger, here: &'
 fn undo(ledger: &Ledger, lease: &Lease, failure: Failure) -> Failure {
     match ledger
         .lock()
-        .and_then(|mut ledger| release::undo(&mut ledger, &lease.id))
+        .and_then(|mut ledger| release::undo(&mut ledger, lease))
     {
         Ok(()) => failure,
         Err(other) => failure.and(&other),

@@ -19,7 +19,7 @@ use crate::node::{Scratch, SevenSlices, WithoutNodesBefore, container, container
 
 const PENDING: Duration = Duration::from_secs(120);
 
-fn reserve(
+pub fn reserve(
     ledger: &Ledger,
     asks: &[(&str, &str)],
     container: Container,
@@ -53,7 +53,7 @@ fn reserve_on(
     })
 }
 
-fn one(ledger: &Ledger, id: &str) -> Result<Lease, Failure> {
+pub fn one(ledger: &Ledger, id: &str) -> Result<Lease, Failure> {
     reserve(
         ledger,
         &[("mig.profile", "1g.10gb")],
@@ -63,7 +63,7 @@ fn one(ledger: &Ledger, id: &str) -> Result<Lease, Failure> {
 }
 
 /// A container whose process has ended.
-fn gone(id: &str) -> Container {
+pub fn gone(id: &str) -> Container {
     let mut child = Command::new("sleep").arg("100").spawn().unwrap();
     let process = Here::look().unwrap().name_process(child.id() as i32).unwrap();
     child.kill().unwrap();
@@ -180,7 +180,7 @@ fn a_device_whose_nodes_cannot_be_had_is_passed_over() {
     )
     .unwrap_err();
     assert!(failure.to_string().contains("held"), "{failure}");
-    release::undo(&mut ledger.lock().unwrap(), &lease.id).unwrap();
+    release::undo(&mut ledger.lock().unwrap(), &lease).unwrap();
     let failure = reserve_on(
         &WithoutNodesBefore(7),
         &ledger,
@@ -202,7 +202,7 @@ fn what_a_gone_holder_held_is_free_again() {
         reserve(&ledger, &all, gone("a"), state).unwrap();
         let lease = reserve(&ledger, &all, container("b"), LeaseState::Held).unwrap();
         assert_eq!(ledger.contents().unwrap().leases, std::slice::from_ref(&lease));
-        release::undo(&mut ledger.lock().unwrap(), &lease.id).unwrap();
+        release::undo(&mut ledger.lock().unwrap(), &lease).unwrap();
     }
 }
 

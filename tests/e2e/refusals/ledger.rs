@@ -29,7 +29,7 @@ fn machine() -> Machine {
 #[test]
 fn a_lease_file_that_can_not_be_read() {
     type Spoil = fn(&Path);
-    let newer = "its version is 2, and this program knows versions up to 1";
+    let newer = "its version is 3, and this program knows versions up to 2";
     let cases: [(Spoil, &str); 8] = [
         (
             |path| fs::write(path, "garbage").expect("a file"),
@@ -48,7 +48,7 @@ fn a_lease_file_that_can_not_be_read() {
             "missing field `id` at line 1 column 13",
         ),
         (
-            |path| fs::write(path, "{\"version\":2,\"id\":7}").expect("a file"),
+            |path| fs::write(path, "{\"version\":3,\"id\":7}").expect("a file"),
             newer,
         ),
         (
@@ -81,7 +81,7 @@ fn a_lease_file_that_can_not_be_read() {
 fn unreadable(path: &Path, why: &str) -> String {
     format!(
         "ledger: unreadable lease file {}: {why}; \
-         which devices it holds is unknown, so none is handed out; end its container and remove the file",
+         which devices it holds is unknown, so none is handed out; end its container, and then 'oci-mig-hook release --unreadable'",
         path.display()
     )
 }
@@ -101,7 +101,7 @@ fn a_lease_file_under_another_name() {
         &machine,
         ASKS,
         HOST,
-        &unreadable(&path, &format!("it holds the lease {lease}")),
+        &unreadable(&path, &format!("it belongs into {lease}.json")),
     );
 }
 

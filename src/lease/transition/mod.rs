@@ -1,9 +1,16 @@
-//! What becomes of a lease, given what is known of its holder. Pure: the whole rule in one place.
+//! What becomes of a lease, given what is known of its holder, and who may have one. Pure: the whole rule in one place,
+//! for the ledger and for the model of the protocol (tests/protocol) alike.
+
+mod check;
+mod claim;
+
+pub use check::{Check, Checks};
+pub use claim::{Claim, Objection, claim, is_free, is_still_reserved, may_end};
 
 use super::LeaseState;
 
 /// What the machine shows of a lease's holder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Evidence {
     /// The lease was written since the machine last started.
     pub this_boot: bool,
@@ -16,7 +23,7 @@ pub struct Evidence {
 }
 
 /// A process, by pid and start time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProcessState {
     /// It runs, or could again: stopped and frozen processes too.
     Alive,
@@ -27,7 +34,7 @@ pub enum ProcessState {
 }
 
 /// The container's own cgroups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CgroupState {
     /// Something runs there.
     Populated,
@@ -39,8 +46,17 @@ pub enum CgroupState {
     None,
 }
 
+/// Why a lease is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Occasion {
+    /// Somebody else looks: a reservation, a collector, a release that knows the container alone and may be late.
+    Look,
+    /// The end of the lease's own container is announced, by the lease's name.
+    End,
+}
+
 /// What becomes of a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// It stays as it is.
     Keep,
@@ -50,50 +66,55 @@ pub enum Fate {
     Remove,
 }
 
-/// What becomes of a lease that is looked at by somebody else's reservation.
-pub fn reconcile(state: LeaseState, evidence: Evidence) -> Fate {
-    if !evidence.this_boot {
+/// Why a lease goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It was written before the machine last started.
+    AnotherBoot,
+    /// Its container never came into being, and who was to make it is gone.
+    MakerGone,
+    /// Its container has not come into being for longer than `lease.pending`.
+    Overdue,
+    /// Its container's process is gone, and nothing is left behind.
+    HolderGone,
+    /// Nothing is left in its container's cgroup. Its process can't be seen from here.
+    CgroupEmpty,
+}
+
+/// What becomes of a lease.
+pub fn fate(occasion: Occasion, state: LeaseState, evidence: Evidence, checks: Checks) -> Fate {
+    if !evidence.this_boot && checks.has(Check::ThisBoot) {
         return Fate::Remove;
     }
-    match state {
-        LeaseState::Pending => pending(evidence),
-        LeaseState::Held | LeaseState::Releasing => held(state, evidence),
+    if !checks.object(occasion, state, evidence) {
+        return Fate::Remove;
     }
+    let has_ended = occasion == Occasion::End || evidence.process == ProcessState::Gone;
+    match state {
+        LeaseState::Held if has_ended => Fate::Release,
+        LeaseState::Held | LeaseState::Pending | LeaseState::Releasing => Fate::Keep,
+    }
+}
+
+/// What becomes of a lease that is looked at by somebody else's reservation.
+pub fn reconcile(state: LeaseState, evidence: Evidence) -> Fate {
+    fate(Occasion::Look, state, evidence, Checks::ALL)
 }
 
 /// What becomes of a lease when its container's end is announced by the lease's own name. What still runs, or may,
 /// keeps the devices out of use; the next reservation looks again.
 pub fn announced_end(state: LeaseState, evidence: Evidence) -> Fate {
-    let cgroup_empty = matches!(evidence.cgroup, CgroupState::Empty | CgroupState::None);
-    match state {
-        _ if !evidence.this_boot => Fate::Remove,
-        // Its process is the engine, whose life says nothing of the container's.
-        LeaseState::Pending if cgroup_empty => Fate::Remove,
-        LeaseState::Pending => Fate::Keep,
-        LeaseState::Held | LeaseState::Releasing if evidence.process == ProcessState::Alive => Fate::Release,
-        LeaseState::Held | LeaseState::Releasing if cgroup_empty => Fate::Remove,
-        LeaseState::Held | LeaseState::Releasing => Fate::Release,
-    }
+    fate(Occasion::End, state, evidence, Checks::ALL)
 }
 
-/// Safe to take back once its maker is gone or late, because confirm fails a container whose lease is gone.
-fn pending(evidence: Evidence) -> Fate {
-    let abandoned = evidence.process == ProcessState::Gone || evidence.overdue;
-    match (abandoned, evidence.cgroup) {
-        (false, _) => Fate::Keep,
-        (true, CgroupState::Empty | CgroupState::None) => Fate::Remove,
-        (true, CgroupState::Populated | CgroupState::Unknown) => Fate::Keep,
-    }
-}
-
-fn held(state: LeaseState, evidence: Evidence) -> Fate {
-    match (evidence.process, evidence.cgroup) {
-        (ProcessState::Alive, _) => Fate::Keep,
-        (ProcessState::Gone, CgroupState::Empty | CgroupState::None) => Fate::Remove,
-        (ProcessState::Unknown, CgroupState::Empty) => Fate::Remove,
-        (ProcessState::Unknown, _) => Fate::Keep,
-        (ProcessState::Gone, _) if state == LeaseState::Releasing => Fate::Keep,
-        (ProcessState::Gone, _) => Fate::Release,
+/// Why a lease goes that [`reconcile`] removes.
+pub fn reason(state: LeaseState, evidence: Evidence) -> Reason {
+    match (state, evidence.process) {
+        _ if !evidence.this_boot => Reason::AnotherBoot,
+        (LeaseState::Pending, ProcessState::Gone) => Reason::MakerGone,
+        (LeaseState::Pending, _) => Reason::Overdue,
+        (_, ProcessState::Gone) => Reason::HolderGone,
+        (_, ProcessState::Alive | ProcessState::Unknown) => Reason::CgroupEmpty,
     }
 }
 
