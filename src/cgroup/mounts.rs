@@ -2,10 +2,10 @@
 
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use procfs::process::MountInfo;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::{CgroupPath, Population, population, spec_path};
 
@@ -25,22 +25,28 @@ struct Hierarchy {
     root: PathBuf,
     /// Where it is mounted.
     point: PathBuf,
+    /// The kernel's number of this mount.
+    id: u64,
+    /// Its file system's device, `major:minor`.
+    device: String,
 }
 
 impl Mounts {
     /// Reads mountinfo. Mounts that another mount hides are left out.
     pub fn read() -> io::Result<Mounts> {
         let text = std::fs::read("/proc/thread-self/mountinfo")?;
-        Ok(Mounts::parse(&String::from_utf8_lossy(&text), is_visible))
+        Ok(Mounts::parse(
+            &String::from_utf8_lossy(&text),
+            Hierarchy::is_visible,
+        ))
     }
 
-    fn parse(mountinfo: &str, visible: impl Fn(&MountInfo, &Path) -> bool) -> Mounts {
+    fn parse(mountinfo: &str, visible: impl Fn(&Hierarchy) -> bool) -> Mounts {
         // A busy node has thousands of other mounts: only ours are worth taking apart.
         let ours = mountinfo.lines().filter(|line| line.contains(" - cgroup"));
         let hierarchies = ours.filter_map(|line| {
-            let mount = MountInfo::from_line(line).ok()?;
-            let hierarchy = Hierarchy::from_mount(&mount)?;
-            visible(&mount, &hierarchy.point).then_some(hierarchy)
+            let hierarchy = Hierarchy::from_mount(&MountInfo::from_line(line).ok()?)?;
+            visible(&hierarchy).then_some(hierarchy)
         });
         Mounts(hierarchies.collect())
     }
@@ -48,21 +54,27 @@ impl Mounts {
     /// Where `group` lies in the file system; `None` where its hierarchy, or that part of it, is not mounted here.
     /// The directory need not exist.
     pub fn directory(&self, group: &CgroupPath) -> Option<PathBuf> {
-        let mounted = self.0.iter().filter(|hierarchy| hierarchy.is_that_of(group));
-        mounted
-            .filter_map(|hierarchy| hierarchy.directory(&group.path))
-            .next()
+        self.place(group).map(|(_, directory)| directory)
+    }
+
+    fn place(&self, group: &CgroupPath) -> Option<(&Hierarchy, PathBuf)> {
+        let mut mounted = self.0.iter().filter(|hierarchy| hierarchy.is_that_of(group));
+        mounted.find_map(|hierarchy| Some((hierarchy, hierarchy.directory(&group.path)?)))
     }
 
     /// Whether anything lives in `group` or below it, besides the process of that pid.
     pub fn population(&self, group: &CgroupPath, besides: Option<i32>) -> Population {
-        let Some(directory) = self.directory(group) else {
+        let Some((hierarchy, directory)) = self.place(group) else {
             return Population::Unknown;
         };
-        if group.is_v2() {
-            population::v2(&directory, besides)
-        } else {
-            population::walk(&directory, besides)
+        let found = match group.is_v2() {
+            true => population::v2(&directory, besides),
+            false => population::walk(&directory, besides),
+        };
+        match found {
+            // What is no longer mounted has no such group, whatever lives in it.
+            Population::Empty if !hierarchy.is_visible() => Population::Unknown,
+            found => found,
         }
     }
 
@@ -96,7 +108,21 @@ impl Hierarchy {
             controllers,
             root: unescape(&mount.root),
             point: unescape(mount.mount_point.to_str()?),
+            id: u64::try_from(mount.mnt_id).ok()?,
+            device: mount.majmin.clone(),
         })
+    }
+
+    /// Whether what one finds at the mount point is this mount, not one on top of it: another part of the same hierarchy
+    /// has the same device, and none of the groups that this one shows.
+    fn is_visible(&self) -> bool {
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+        let Ok(found) = statx(CWD, &self.point, AtFlags::empty(), wanted) else {
+            return false;
+        };
+        // Before Linux 5.8 mounts have no numbers to ask for.
+        let is_it = found.stx_mask & StatxFlags::MNT_ID.bits() == 0 || found.stx_mnt_id == self.id;
+        is_it && self.device == format!("{}:{}", found.stx_dev_major, found.stx_dev_minor)
     }
 
     fn has(&self, controller: &str) -> bool {
@@ -148,15 +174,6 @@ fn super_option((key, value): (&String, &Option<String>)) -> String {
     }
 }
 
-/// Whether what one finds at the mount point is this mount, not one on top of it.
-fn is_visible(mount: &MountInfo, point: &Path) -> bool {
-    let Ok(found) = std::fs::metadata(point) else {
-        return false;
-    };
-    let device = found.dev();
-    mount.majmin == format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device))
-}
-
 /// mountinfo writes space, tab, newline and backslash as `\040` and the like.
 fn unescape(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
@@ -195,7 +212,7 @@ mod tests {
 ";
 
     fn mounts(text: &str) -> Mounts {
-        Mounts::parse(text, |_, _| true)
+        Mounts::parse(text, |_| true)
     }
 
     fn group(controllers: &str, path: &str) -> CgroupPath {
@@ -224,7 +241,7 @@ mod tests {
         ] {
             assert_eq!(mounts.directory(&none), None, "{none:?}");
         }
-        let hidden = Mounts::parse(HYBRID, |_, point| !point.ends_with("devices"));
+        let hidden = Mounts::parse(HYBRID, |mount| !mount.point.ends_with("devices"));
         assert_eq!(hidden.directory(&group("devices", "/a")), None);
     }
 

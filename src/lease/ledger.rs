@@ -1,15 +1,13 @@
 //! The ledger: the folder of leases. Anyone may read it; only who holds the lock may change it.
 
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::Flock;
-
 use super::files::{self, entries, make_private, read, unusable, write};
+use super::lock::{self, Lock};
 use super::transition::Fate;
 use super::unreadable::{Unreadable, known_by_records};
-use super::{DeviceRecord, Lease, LeaseId, LeaseState, VERSION, liveness, lock};
+use super::{DeviceRecord, Lease, LeaseId, LeaseState, VERSION, liveness};
 use crate::failure::Failure;
 
 /// The folder of leases.
@@ -22,7 +20,7 @@ pub struct Ledger {
 #[derive(Debug)]
 pub struct LockedLedger<'ledger> {
     ledger: &'ledger Ledger,
-    _lock: Flock<File>,
+    _lock: Lock,
 }
 
 /// Everything that stands in the ledger.

@@ -1,19 +1,60 @@
 //! Gone or alive: what the machine shows of a lease's holder. Reads the real /proc and the cgroups, changes nothing.
+//!
+//! Evidence that can't be had never reads as gone: it leaves a device out of use, for a while or until somebody looks
+//! who can see. What follows from these answers is in [`transition`](super::transition).
+//!
+//! The process that the lease is bound to:
+//!
+//! | what is seen                                     | it is   | because                                                |
+//! |--------------------------------------------------|---------|--------------------------------------------------------|
+//! | it was recorded in another pid namespace         | unknown | its number is another process's here, or nobody's      |
+//! | nobody has its number (ESRCH)                    | gone    | a zombie still has it, so it was reaped as well        |
+//! | its number is a thread's now (EINVAL, ENOENT)    | gone    | it was a process's when it was recorded (`process::name`) |
+//! | another start time                               | gone    | a number is given anew only when it has become free    |
+//! | the same start, or a tick beside it              | goes on below | a number given anew that soon keeps the device until the newer ends: too long, never too short |
+//! | its pidfd polls readable: zombies                | gone    | every thread has ended, and with it its memory and files |
+//! | it doesn't: a dead leader with living threads    | alive   | the threads still have the device open                 |
+//! | stopped, frozen, paused; killed while frozen     | alive   | it goes on, or ends, once it is let                    |
+//! | no pidfd (EMFILE, ENFILE, ENOMEM, EPERM)         | alive   | the lack is ours                                       |
+//! | no /proc/PID/stat (hidepid, EMFILE; it just ended) | as the pidfd says | what can't be read is no other start          |
+//!
+//! Its container's cgroups, all of them with all below, where the process is gone or unknown or the lease is Pending:
+//!
+//! | what is seen                                     | it is     | because                                              |
+//! |--------------------------------------------------|-----------|------------------------------------------------------|
+//! | the container had a pid namespace of its own, and its first process is gone | none | the kernel lets that one end only when all others in there, nested ones too, have been reaped |
+//! | it has none of its own                           | none      | a shared one is full or empty whatever it does; who has none is refused, as no device rule would hold |
+//! | recorded in another cgroup namespace             | unknown   | its paths mean other groups here                     |
+//! | v2: `populated 1`; v1: a pid in any cgroup.procs | populated | covers frozen ones, threaded groups and what systemd moved below |
+//! | v2: `populated 0`; v1: no pid in any             | empty     | both drop a task when it exits, and a dead leader counts while a thread lives |
+//! | v1, recorded in another pid namespace: no pid    | unknown   | cgroup.procs leaves out what our namespace doesn't show |
+//! | no such group, in a hierarchy that is mounted    | empty     | only an empty group can be removed                   |
+//! | the same name, made anew by somebody else        | theirs    | populated keeps the device too long, and empty is true of both |
+//! | one of several hierarchies isn't mounted (any more) | unknown, or populated by another | in v1 a process can be moved in one hierarchy alone, so all must be empty |
+//! | it can't be read (EACCES, EMFILE; EOPNOTSUPP of a threaded group's cgroup.procs), or has too many groups | unknown | the lack is ours |
+//!
+//! And around it: another boot id than the kernel's voids a lease, as no process outlives a boot; a hidden boot id
+//! and a /proc that isn't our pid namespace's stop us (`Here::look`). A time namespace's offset is taken out of
+//! start times and of our clock (`clock`). Numbers of namespaces are given anew when a namespace has ended: of a pid
+//! namespace's that is harmless, as all that was recorded in it has ended with it; an engine in a container must share
+//! the host's cgroup namespace (README), which never ends.
+
+mod clock;
+mod process;
 
 use std::cell::OnceCell;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
-
-use nix::time::{ClockId, clock_gettime};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::transition::{CgroupState, Evidence, ProcessState};
 use super::{Container, Lease, LeaseState, Process};
 use crate::cgroup::{self, CgroupPath, Mounts, Population};
 use crate::failure::Failure;
+
+pub use clock::now;
+use process::no_process;
 
 /// Where the observer stands: what a record is compared with.
 #[derive(Debug)]
@@ -34,15 +75,9 @@ impl Here {
     /// # Errors
     /// A host failure where /proc isn't what it should be.
     pub fn look() -> Result<Here, Failure> {
-        let read = |path: &str| std::fs::read_to_string(path).map_err(|error| unreadable(path, &error));
-        let inode = |path: &str| {
-            std::fs::metadata(path)
-                .map(|found| found.ino())
-                .map_err(|error| unreadable(path, &error))
-        };
         Ok(Here {
-            boot_id: read("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned(),
-            pid_namespace: inode("/proc/self/ns/pid")?,
+            boot_id: boot_id()?,
+            pid_namespace: pid_namespace()?,
             cgroup_namespace: inode("/proc/self/ns/cgroup")?,
             mounts: OnceCell::new(),
         })
@@ -75,34 +110,9 @@ impl Here {
 
     /// Whether that very process still runs.
     pub fn process_state(&self, process: &Process) -> ProcessState {
-        if process.pid_namespace != self.pid_namespace {
-            return ProcessState::Unknown;
-        }
-        let Some(pid) = Pid::from_raw(process.pid.max(0)) else {
-            return ProcessState::Gone;
-        };
-        // The pidfd first: from here on the pid can't come to mean another process unnoticed.
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
-            Err(rustix::io::Errno::SRCH) => return ProcessState::Gone,
-            // The pid is a thread's now (ENOENT since Linux 6.15), so it was reused. Any other error says nothing.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => return ProcessState::Gone,
-            Err(_) => return ProcessState::Alive,
-        };
-        if start_of(process.pid).is_some_and(|start| start != process.start) {
-            return ProcessState::Gone;
-        }
-        let mut polled = [PollFd::new(&pidfd, PollFlags::IN)];
-        // Readable once every thread has ended: a zombie is gone, a dead leader with living threads is not.
-        match poll(
-            &mut polled,
-            Some(&Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            }),
-        ) {
-            Ok(1) => ProcessState::Gone,
-            _ => ProcessState::Alive,
+        match process.pid_namespace == self.pid_namespace {
+            true => process::state(process),
+            false => ProcessState::Unknown,
         }
     }
 
@@ -128,14 +138,9 @@ impl Here {
     /// Names the process `pid` so that a later one of the same pid is not mistaken for it.
     ///
     /// # Errors
-    /// A host failure where there is no such process.
+    /// A host failure where there is no such process, or it can't be watched.
     pub fn name_process(&self, pid: i32) -> Result<Process, Failure> {
-        let start = start_of(pid).ok_or_else(|| gone(pid, "it can't be named"))?;
-        Ok(Process {
-            pid,
-            start,
-            pid_namespace: self.pid_namespace,
-        })
+        process::name(pid, self.pid_namespace)
     }
 
     /// Whether process `pid` is the first of a pid namespace that isn't ours.
@@ -143,16 +148,7 @@ impl Here {
     /// # Errors
     /// A host failure where the process is gone.
     pub fn is_init_of_another_namespace(&self, pid: i32) -> Result<bool, Failure> {
-        let look = || -> io::Result<bool> {
-            if std::fs::metadata(format!("/proc/{pid}/ns/pid"))?.ino() == self.pid_namespace {
-                return Ok(false);
-            }
-            let status = String::from_utf8_lossy(&read(&format!("/proc/{pid}/status"))?).into_owned();
-            let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-            // Its pid in each namespace, its own the last.
-            Ok(pids.and_then(|pids| pids.split_ascii_whitespace().next_back()) == Some("1"))
-        };
-        look().map_err(|error| gone(pid, &error.to_string()))
+        process::is_init_of_another_namespace(pid, self.pid_namespace)
     }
 
     /// The cgroups of process `pid` that are its container's alone: not the root, not this program's, not the
@@ -161,7 +157,7 @@ impl Here {
     /// # Errors
     /// A host failure where one of the processes is gone.
     pub fn own_cgroups(&self, pid: i32) -> Result<Vec<CgroupPath>, Failure> {
-        let groups = cgroup::of_process(pid).map_err(|error| gone(pid, &error.to_string()))?;
+        let groups = cgroup::of_process(pid).map_err(|error| no_process(pid, &error.to_string()))?;
         self.owned(groups)
     }
 
@@ -179,7 +175,7 @@ impl Here {
 
     fn owned(&self, mut groups: Vec<CgroupPath>) -> Result<Vec<CgroupPath>, Failure> {
         let others = cgroup::bystanders()
-            .map_err(|error| gone(nix::unistd::getppid().as_raw(), &error.to_string()))?;
+            .map_err(|error| no_process(nix::unistd::getppid().as_raw(), &error.to_string()))?;
         let is_mounted = |group: &CgroupPath| {
             self.mounts()
                 .is_some_and(|mounts| mounts.directory(group).is_some())
@@ -191,13 +187,6 @@ impl Here {
     fn mounts(&self) -> Option<&Mounts> {
         self.mounts.get_or_init(|| Mounts::read().ok()).as_ref()
     }
-}
-
-/// Now, as leases write it: milliseconds of CLOCK_BOOTTIME, which nobody can set.
-pub fn now() -> u64 {
-    // Through libc: rustix would look for the vDSO by itself, which valgrind doesn't survive. It can't fail.
-    let clock = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
-    u64::try_from(clock.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One populated group is enough; all must be seen to be empty.
@@ -213,50 +202,44 @@ fn worst(populations: impl Iterator<Item = Population>) -> CgroupState {
     state
 }
 
-/// When process `pid` started, in clock ticks since boot; none where it is gone. A full node has dozens to ask for, so
-/// nothing else is read out of the line.
-fn start_of(pid: i32) -> Option<u64> {
-    start_in(&read(&format!("/proc/{pid}/stat")).ok()?)
+/// The kernel's boot id. systemd-nspawn hides it behind one of its own, with which every lease of the host's would look
+/// like one of an earlier boot: void, while its holder lives.
+fn boot_id() -> Result<String, Failure> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    let mut file = File::open(PATH).map_err(|error| unreadable(PATH, &error))?;
+    let found = rustix::fs::fstatfs(&file).map_err(|error| unreadable(PATH, &error.into()))?;
+    if found.f_type != rustix::fs::PROC_SUPER_MAGIC {
+        return Err(Failure::host(
+            "the kernel's boot id is hidden",
+            format!("another file is mounted on {PATH}"),
+        )
+        .remedy("unmount that where this hook runs, or run the engine outside this container"));
+    }
+    let mut id = String::new();
+    file.read_to_string(&mut id)
+        .map_err(|error| unreadable(PATH, &error))?;
+    Ok(id.trim_end().to_owned())
 }
 
-/// A file of /proc. Such files tell no size, so `fs::read` would feel its way from 32 bytes.
-fn read(path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(4096);
-    File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// Our pid namespace. The pids of a /proc of another one aren't those that the kernel takes from us.
+fn pid_namespace() -> Result<u64, Failure> {
+    if process::proc_is_ours().map_err(|error| unreadable("/proc/self/status", &error))? {
+        return inode("/proc/self/ns/pid");
+    }
+    Err(Failure::host(
+        "processes can't be told apart",
+        "/proc is that of another pid namespace",
+    )
+    .remedy("mount the /proc of the pid namespace in which this hook runs (unshare --mount-proc)"))
 }
 
-/// Field 22 of a process's stat. The second, its command in brackets, may hold anything.
-fn start_in(stat: &[u8]) -> Option<u64> {
-    let behind_command = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let fields = std::str::from_utf8(stat.get(behind_command..)?).ok()?;
-    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
-}
-
-fn gone(pid: i32, why: &str) -> Failure {
-    Failure::host(format!("process {pid} is gone"), why).remedy("start the container again")
+fn inode(path: &str) -> Result<u64, Failure> {
+    std::fs::metadata(path)
+        .map(|found| found.ino())
+        .map_err(|error| unreadable(path, &error))
 }
 
 fn unreadable(path: &str, error: &std::io::Error) -> Failure {
     Failure::host(format!("can't read {path}"), error)
         .remedy("it must be readable to root where this hook runs: is /proc mounted?")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_started_when_proc_says_it_did() {
-        let own = procfs::process::Process::myself().unwrap();
-        assert_eq!(start_of(own.pid), Some(own.stat().unwrap().starttime));
-        assert_eq!(start_of(i32::MAX), None);
-    }
-
-    #[test]
-    fn a_command_that_looks_like_the_fields_behind_it_is_none() {
-        let stat = b"7 () S 1 2 3 (\xff) S 1 7 7 0 -1 4194304 76 0 0 0 0 0 0 0 20 0 1 0 514388 5783552 211\n";
-        assert_eq!(start_in(stat), Some(514_388));
-        assert_eq!(start_in(b"7 (short) S 1 7"), None);
-    }
 }

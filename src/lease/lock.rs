@@ -6,8 +6,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::failure::Failure;
 
@@ -17,21 +18,28 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The longest sleep between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_millis(4);
 
+/// The lock, for as long as this is kept. Closing the file lets go of it, which can't fail: no child has a copy of the
+/// descriptor, because none is started while the lock is held.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
 /// Takes the lock, waiting for it at most [`DEADLINE`].
 ///
 /// # Errors
 /// A host failure: the file can't be opened, or the lock's holder (which is named) doesn't let go.
-pub fn take(path: &Path) -> Result<Flock<File>, Failure> {
+pub fn take(path: &Path) -> Result<Lock, Failure> {
     let started = Instant::now();
     let mut pause = Duration::from_micros(100);
     let mut file = open(path).map_err(|error| unusable(path, error))?;
     loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // Where somebody replaced the file, the lock we got guards nothing: start over on the new one.
-            Ok(lock) if is_still(path, &lock) => return Ok(lock),
-            Ok(_) => file = open(path).map_err(|error| unusable(path, error))?,
-            Err((same, Errno::EWOULDBLOCK | Errno::EINTR)) => file = same,
-            Err((_, errno)) => return Err(unusable(path, errno.into())),
+            Ok(()) if is_still(path, &file) => return Ok(Lock { _file: file }),
+            Ok(()) => file = open(path).map_err(|error| unusable(path, error))?,
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+            Err(errno) => return Err(unusable(path, errno.into())),
         }
         if started.elapsed() > DEADLINE {
             return Err(held_by_another(path, &file));

@@ -16,10 +16,10 @@ use crate::support::runtime::{Engine, Runtime, everywhere};
 const PROFILE: &str = "1g.10gb";
 
 /// A machine with one device, and a runtime on it.
-struct Place {
-    machine: Machine,
-    engine: Engine,
-    who: String,
+pub struct Place {
+    pub machine: Machine,
+    pub engine: Engine,
+    pub who: String,
 }
 
 impl Place {
@@ -33,7 +33,7 @@ impl Place {
     }
 
     /// A bundle that asks, with our hooks.
-    fn bundle(&self, script: &str) -> Bundle {
+    pub fn bundle(&self, script: &str) -> Bundle {
         self.machine
             .bundle()
             .annotation("mig.profile", PROFILE)
@@ -60,7 +60,7 @@ impl Next for Place {
     }
 }
 
-fn with_each_runtime(story: impl Fn(&Place)) {
+pub fn with_each_runtime(story: impl Fn(&Place)) {
     for (runtime, view) in everywhere() {
         story(&Place::new(runtime, view, 1));
     }
@@ -371,7 +371,7 @@ fn a_container_without_its_own_pid_namespace_keeps_its_device_while_a_child_live
     });
 }
 
-fn children(pid: i32) -> Vec<i32> {
+pub fn children(pid: i32) -> Vec<i32> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_whitespace()
         .map(|pid| pid.parse().expect("a pid"))

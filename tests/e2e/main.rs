@@ -20,6 +20,7 @@ mod interposed;
 mod lifecycle;
 mod lifecycle_podman;
 mod live_device;
+mod liveness;
 mod own_device;
 mod passthrough;
 mod pods;

@@ -3,6 +3,7 @@
 mod liveness;
 mod node;
 mod records;
+mod remembered;
 mod transaction;
 
 use std::fs;

@@ -28,7 +28,7 @@ pub fn reserve(
     reserve_on(&SevenSlices, ledger, asks, container, state)
 }
 
-fn reserve_on(
+pub fn reserve_on(
     gpus: &dyn Gpus,
     ledger: &Ledger,
     asks: &[(&str, &str)],

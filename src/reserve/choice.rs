@@ -1,0 +1,76 @@
+//! Which devices, of those that nobody holds.
+
+use super::known::Known;
+use crate::failure::Failure;
+use crate::lease::transition::{self, Checks};
+use crate::lease::{Lease, LeasedDevice, LeasedMig};
+use crate::mig::{Gpu, Gpus, MigDevice, MigUuid};
+use crate::policy::{self, Chosen, Held, Limits};
+use crate::request::Request;
+
+/// What a choice goes by, besides the node.
+pub struct Chooser<'a> {
+    /// For the devices' nodes.
+    pub gpus: &'a dyn Gpus,
+    /// What any one container may take.
+    pub limits: &'a Limits,
+    /// The leases of others.
+    pub held: Vec<&'a Lease>,
+}
+
+impl Chooser<'_> {
+    /// Devices that serve the request, with the nodes that are the right to them. One whose nodes can't be had is
+    /// passed over; where no other serves, that is the failure.
+    ///
+    /// # Errors
+    /// A refusal, or the failure of the first such node.
+    pub fn choose(&self, request: &Request, known: &mut Known) -> Result<Vec<LeasedDevice>, Failure> {
+        let mut first = None;
+        loop {
+            let held = self.held(known);
+            let chosen = match policy::choose(request, known.inventory(), &held, self.limits) {
+                Ok(chosen) => chosen,
+                Err(refusal) => return Err(first.unwrap_or_else(|| refusal.into())),
+            };
+            match chosen.iter().map(|chosen| self.leased(chosen)).collect() {
+                Ok(devices) => return Ok(devices),
+                Err((unusable, failure)) => {
+                    first.get_or_insert(failure);
+                    known.forget(&unusable);
+                }
+            }
+        }
+    }
+
+    /// Which of the node's devices are not free, and who has them. By name or by place: an instance that was made anew
+    /// where a leased one was has another UUID, and the device nodes that the lease's holder still has.
+    fn held(&self, known: &Known) -> Held {
+        let holder = |gpu: &Gpu, device: &MigDevice| {
+            let holding = || self.held.iter().filter(|lease| lease.holds(gpu, device));
+            match transition::is_free(holding().map(|lease| lease.state), Checks::ALL) {
+                true => known.used_by(&device.uuid),
+                false => holding().next().map(|lease| lease.holder.short_name()),
+            }
+        };
+        let devices = known.inventory().devices();
+        devices
+            .filter_map(|(gpu, device)| Some((device.uuid.clone(), holder(gpu, device)?)))
+            .collect()
+    }
+
+    fn leased(&self, chosen: &Chosen<'_>) -> Result<LeasedDevice, (MigUuid, Failure)> {
+        let Chosen { gpu, device } = chosen;
+        let nodes = self
+            .gpus
+            .nodes(gpu, device)
+            .map_err(|failure| (device.uuid.clone(), failure))?;
+        Ok(LeasedDevice::Mig(LeasedMig {
+            uuid: device.uuid.clone(),
+            gpu: gpu.uuid.clone(),
+            gi: device.gi,
+            ci: device.ci,
+            profile: device.profile,
+            nodes,
+        }))
+    }
+}
