@@ -74,6 +74,8 @@ pub enum Command {
     NvmlInventory {
         /// NVML's library.
         library: OsString,
+        /// How, in JSON.
+        how: Option<String>,
     },
     /// Asks NVML about certain devices in a child process; not for people.
     #[command(hide = true)]

@@ -75,7 +75,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Poststop(args) => run_stage(Stage::Poststop, &options(args)),
         Command::Setup { engine } => operator::setup(&setup(engine, cli.config.clone())),
         Command::Completions { shell } => operator::completions(shell, &mut Cli::command()),
-        Command::NvmlInventory { library } => ask_nvml(&library, Some(Question::Inventory)),
+        Command::NvmlInventory { library, how } => {
+            ask_nvml(&library, Question::parse(nvml::INVENTORY, how.as_deref()))
+        }
         Command::NvmlCheck { library, devices } => {
             ask_nvml(&library, Question::parse(nvml::CHECK, Some(&devices)))
         }

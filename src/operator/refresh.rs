@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::progress;
+use super::words::counted;
 use crate::config::Config;
 use crate::failure::one_line;
 use crate::host::Host;
@@ -139,8 +140,4 @@ fn print(found: &Found) -> String {
         text += "not remembered: it can't be written, or something changed meanwhile; each reservation asks for everything\n";
     }
     text
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

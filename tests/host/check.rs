@@ -3,6 +3,8 @@
 use std::process::Command;
 
 use fake_node::{ComputeSpec, GpuSpec, IdMap, InstanceSpec, MigMode as Mode, NodeSpec, Scratch, Shown};
+use oci_mig_hook::host::Survey;
+use oci_mig_hook::host::nvml::Certain;
 use oci_mig_hook::mig::{Checked, Gpu, Inventory, MigDevice, MigMode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,19 +19,27 @@ fn answer<Answer: DeserializeOwned>(command: &mut Command) -> Answer {
     serde_json::from_value(message["answer"].take()).unwrap_or_else(|error| panic!("{error}: {last}"))
 }
 
-fn inventory(node: &Scratch) -> Inventory {
-    answer(Command::new(PROGRAM).arg("nvml-inventory").arg(node.library()))
+/// Everything, as a child that is asked for it says.
+pub fn inventory(node: &Scratch) -> Inventory {
+    let mut command = Command::new(PROGRAM);
+    let survey: Survey = answer(command.arg("nvml-inventory").arg(node.library()));
+    survey.inventory
 }
 
 /// Asks about every device of `known`.
 fn check(node: &Scratch, known: &Inventory) -> Vec<Checked> {
-    let question = serde_json::to_string(known).expect("JSON");
-    answer(
-        Command::new(PROGRAM)
-            .arg("nvml-check")
-            .arg(node.library())
-            .arg(question),
-    )
+    check_users(node, known, false)
+}
+
+/// The same, and with `users` who uses them.
+pub fn check_users(node: &Scratch, known: &Inventory, users: bool) -> Vec<Checked> {
+    let question = Certain {
+        known: known.clone(),
+        users,
+    };
+    let question = serde_json::to_string(&question).expect("JSON");
+    let mut command = Command::new(PROGRAM);
+    answer(command.arg("nvml-check").arg(node.library()).arg(question))
 }
 
 /// What differs for each of them.

@@ -4,6 +4,7 @@ mod check;
 mod refresh;
 mod snapshot;
 mod snapshot_writing;
+mod users;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
