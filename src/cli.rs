@@ -43,6 +43,8 @@ Exit codes: 0 done; 1 refused (all held, no such profile, can't be isolated);
 pub enum Command {
     /// Who has which MIG device
     Status(StatusArgs),
+    /// Asks the driver for everything anew, after GPUs were cut otherwise; says what changed
+    Refresh(RefreshArgs),
     /// Takes back every device whose holder is gone, and says why. Each reservation does the same first
     Gc(GcArgs),
     /// Gives back one lease by hand: of a container, of a device, or those that can't be read
@@ -72,6 +74,8 @@ pub enum Command {
     NvmlInventory {
         /// NVML's library.
         library: OsString,
+        /// How, in JSON.
+        how: Option<String>,
     },
     /// Asks NVML about certain devices in a child process; not for people.
     #[command(hide = true)]
@@ -87,6 +91,14 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `refresh`
+#[derive(Debug, Args)]
+pub struct RefreshArgs {
+    /// JSON instead of text
     #[arg(long)]
     pub json: bool,
 }

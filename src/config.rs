@@ -54,8 +54,21 @@ pub struct Config {
     pub allow_privileged: bool,
     /// `guard`: what is done about containers that reach NVIDIA's devices and did not ask.
     pub guard: Guard,
+    /// `unmanaged`: what is done about a device that somebody uses without a lease.
+    pub unmanaged: Unmanaged,
     /// What any one container may take: `limits.*`.
     pub limits: Limits,
+}
+
+/// What is done about a free device that a process uses: somebody started it by hand, or another way hands out devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unmanaged {
+    /// It isn't given to anybody.
+    #[default]
+    Skip,
+    /// NVML isn't asked.
+    Ignore,
 }
 
 /// What is done about a container that did not ask and would reach NVIDIA's devices all the same.
@@ -108,6 +121,7 @@ struct File {
     version: Option<u32>,
     allow_privileged: bool,
     guard: Guard,
+    unmanaged: Unmanaged,
     driver: DriverTable,
     nvml: NvmlTable,
     ledger: LedgerTable,
@@ -253,6 +267,7 @@ fn resolve(file: File, named: Option<&Path>) -> Result<Config, String> {
         environment_asks: file.requests.environment,
         allow_privileged: file.allow_privileged,
         guard: file.guard,
+        unmanaged: file.unmanaged,
         limits: Limits {
             devices: file.limits.devices.unwrap_or(8),
             profiles: file.limits.profiles.map(|names| profiles(&names)).transpose()?,
@@ -320,6 +335,7 @@ mod tests {
         assert_eq!(config.ledger_dir, Path::new("/run/oci-mig-hook"));
         assert_eq!(config.pending, Duration::from_secs(120));
         assert_eq!(config.guard, Guard::Off);
+        assert_eq!(config.unmanaged, Unmanaged::Skip);
         assert_eq!(
             config.limits,
             Limits {
@@ -333,6 +349,11 @@ mod tests {
     fn what_is_wrong_is_named_with_its_line() {
         let unknown = parse("[nvml]\nlibary = \"/x\"\n").unwrap_err();
         assert!(unknown.starts_with("line 2: unknown field `libary`"), "{unknown}");
+        let unknown = parse("unmanaged = \"give\"").unwrap_err();
+        assert!(
+            unknown.starts_with("line 1: unknown variant `give`, expected `skip` or `ignore`"),
+            "{unknown}"
+        );
         let unknown = parse("guard = \"on\"").unwrap_err();
         assert!(
             unknown.starts_with("line 1: unknown variant `on`, expected one of `off`"),

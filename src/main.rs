@@ -64,6 +64,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     };
     match cli.command {
         Command::Status(args) => operator::status(cli.config.as_deref(), args.json),
+        Command::Refresh(args) => operator::refresh(cli.config.as_deref(), args.json),
         Command::Gc(args) => operator::gc(cli.config.as_deref(), args.dry_run, args.json),
         Command::Release(args) => operator::release(&release(args, cli.config)),
         Command::Precreate(PrecreateArgs { stage, guard }) => {
@@ -78,7 +79,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Poststop(args) => run_stage(Stage::Poststop, &options(args)),
         Command::Setup { engine } => operator::setup(&setup(engine, cli.config.clone())),
         Command::Completions { shell } => operator::completions(shell, &mut Cli::command()),
-        Command::NvmlInventory { library } => ask_nvml(&library, Some(Question::Inventory)),
+        Command::NvmlInventory { library, how } => {
+            ask_nvml(&library, Question::parse(nvml::INVENTORY, how.as_deref()))
+        }
         Command::NvmlCheck { library, devices } => {
             ask_nvml(&library, Question::parse(nvml::CHECK, Some(&devices)))
         }

@@ -8,14 +8,16 @@ pub mod nvml;
 mod snapshot;
 
 use std::cell::RefCell;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 pub use nodes::number_at;
+pub use nvml::Survey;
 
-use crate::config::{Config, Driver, Nvml};
+use crate::config::{Config, Driver, Nvml, Unmanaged};
 use crate::failure::Failure;
 use crate::mig::{Checked, DeviceNode, Gpu, Gpus, Inventory, MigDevice, MigMode};
+use nvml::{Asker, Certain, Everything};
 use snapshot::Key;
 
 /// This machine, as the configuration says where to find it.
@@ -23,6 +25,7 @@ use snapshot::Key;
 pub struct Host {
     driver: Driver,
     nvml: Nvml,
+    unmanaged: Unmanaged,
     /// Where it is remembered.
     ledger: PathBuf,
     /// The driver's version in the inventory that was given out last: what is checked was chosen from that.
@@ -36,6 +39,7 @@ impl Host {
         Host {
             driver: config.driver.clone(),
             nvml: config.nvml.clone(),
+            unmanaged: config.unmanaged,
             ledger: config.ledger_dir.clone(),
             version: RefCell::default(),
             progress: |_| {},
@@ -50,6 +54,32 @@ impl Host {
         capabilities::all_majors(&self.driver.proc)
     }
 
+    /// Everything the node has now, remembered from here on; with `users`, who uses which device.
+    ///
+    /// # Errors
+    /// A host failure where the driver can't be asked.
+    pub fn survey(&self, users: bool) -> Result<Survey, Failure> {
+        // Before NVML is touched: as root, its init makes device nodes and calls nvidia-modprobe.
+        driver::loaded(&self.driver.proc)?;
+        let library = self.library();
+        let before = self.key(&library);
+        let mut found = self.asker(&library).survey(&Everything { users })?;
+        let inventory = &mut found.inventory;
+        let lacking = !inventory.left_out.is_empty();
+        inventory.left_out.extend(driver::excluded(&self.driver.proc));
+        // What changed while NVML was asked may be in its answer or not.
+        if let Some(key) = before.filter(|before| self.key(&library).as_ref() == Some(before)) {
+            snapshot::remember(&self.ledger, key, inventory, lacking);
+        }
+        self.version.replace(inventory.driver.clone());
+        Ok(found)
+    }
+
+    /// What was remembered last, whether or not it still holds: for telling people what changed.
+    pub fn last_remembered(&self) -> Option<Inventory> {
+        snapshot::last(&self.ledger)
+    }
+
     /// The same, telling `progress` what NVML is asked whenever its answer takes long.
     #[must_use]
     pub fn with_progress(self, progress: fn(&str)) -> Host {
@@ -60,7 +90,7 @@ impl Host {
         nvml::library(&self.nvml, &self.driver.root)
     }
 
-    fn key(&self, library: &OsString) -> Option<Key> {
+    fn key(&self, library: &OsStr) -> Option<Key> {
         Key::look(&self.driver.proc, library)
     }
 
@@ -87,40 +117,36 @@ impl Host {
         }
     }
 
-    /// Takes note of the inventory that is given out.
-    fn given(&self, inventory: Inventory) -> Inventory {
-        self.version.replace(inventory.driver.clone());
-        inventory
+    fn asker<'a>(&self, library: &'a OsStr) -> Asker<'a> {
+        Asker {
+            library,
+            deadline: self.nvml.deadline,
+            progress: self.progress,
+        }
     }
 }
 
 impl Gpus for Host {
     fn remembered(&self) -> Option<Inventory> {
         let key = self.key(&self.library())?;
-        snapshot::remembered(&self.ledger, &key).map(|inventory| self.given(inventory))
+        let inventory = snapshot::remembered(&self.ledger, &key)?;
+        self.version.replace(inventory.driver.clone());
+        Some(inventory)
     }
 
     fn inventory(&self) -> Result<Inventory, Failure> {
-        // Before NVML is touched: as root, its init makes device nodes and calls nvidia-modprobe.
-        driver::loaded(&self.driver.proc)?;
-        let library = self.library();
-        let before = self.key(&library);
-        let mut inventory = nvml::inventory(&library, self.nvml.deadline, self.progress)?;
-        let lacking = !inventory.left_out.is_empty();
-        inventory.left_out.extend(driver::excluded(&self.driver.proc));
-        // What changed while NVML was asked may be in its answer or not.
-        if let Some(key) = before.filter(|before| self.key(&library).as_ref() == Some(before)) {
-            snapshot::remember(&self.ledger, key, &inventory, lacking);
-        }
-        Ok(self.given(inventory))
+        Ok(self.survey(false)?.inventory)
     }
 
     fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure> {
         driver::loaded(&self.driver.proc)?;
-        let (library, question) = (self.library(), self.question(devices));
-        let answers = nvml::check(&library, self.nvml.deadline, &question, self.progress)?;
+        let question = Certain {
+            known: self.question(devices),
+            users: self.unmanaged == Unmanaged::Skip,
+        };
+        let answers = self.asker(&self.library()).check(&question)?;
         let of = |(_, device): &(&Gpu, &MigDevice)| {
-            let mut asked = question.devices().zip(&answers);
+            let mut asked = question.known.devices().zip(&answers);
             asked
                 .find(|((_, asked), _)| asked.uuid == device.uuid)
                 .map(|(_, answer)| answer.clone())

@@ -1,5 +1,7 @@
 //! What the driver said when it was asked about certain devices alone.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One device, held against what is remembered of it.
@@ -21,4 +23,13 @@ pub struct User {
     pub pid: u32,
     /// Its name as the kernel has it, for one line; empty where it can't be told.
     pub name: String,
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.is_empty() {
+            true => write!(f, "pid {}", self.pid),
+            false => write!(f, "pid {} ({})", self.pid, self.name),
+        }
+    }
 }

@@ -5,6 +5,7 @@
 mod completions;
 mod gc;
 mod progress;
+mod refresh;
 mod release;
 mod setup;
 mod status;
@@ -17,6 +18,7 @@ use anyhow::Context;
 
 pub use completions::completions;
 pub use gc::gc;
+pub use refresh::refresh;
 pub use release::{Release, Which, release};
 pub use setup::{Engine, Setup, setup};
 pub use status::status;

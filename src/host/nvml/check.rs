@@ -11,23 +11,25 @@ use nvml_wrapper::Device;
 use super::device::Partitioned;
 use super::session::{Attach, Reporter, Session};
 use super::trouble::Reason;
+use super::{Certain, users};
 use crate::failure::Failure;
-use crate::mig::{Checked, Gpu, Inventory, MigDevice, PciBusId, Placement};
+use crate::mig::{Checked, Gpu, MigDevice, PciBusId, Placement};
 
-/// Holds what NVML in `library` says of `known`'s devices against it: one answer for each, in their order.
+/// Holds what NVML in `library` says of certain devices against what is known of them: one answer for each, in their
+/// order.
 ///
 /// # Errors
 /// A host failure where NVML as a whole can't be used.
-pub fn check(library: &OsStr, known: &Inventory, reporter: &dyn Reporter) -> Result<Vec<Checked>, Failure> {
+pub fn check(library: &OsStr, asked: &Certain, reporter: &dyn Reporter) -> Result<Vec<Checked>, Failure> {
     let session = Session::open(library, Attach::OnDemand, reporter)?;
-    let checked = all(&session, known);
+    let checked = all(&session, asked);
     if checked.iter().all(Result::is_ok) {
         return Ok(checked.into_iter().map(settled).collect());
     }
     // NVML had no answer to something: perhaps because no GPU was attached.
     session.shut_down();
     let session = Session::open(library, Attach::All, reporter)?;
-    Ok(all(&session, known).into_iter().map(settled).collect())
+    Ok(all(&session, asked).into_iter().map(settled).collect())
 }
 
 /// What NVML can't tell is as good as a difference: whoever reads all anew will learn why.
@@ -35,7 +37,8 @@ fn settled(checked: Result<Checked, Reason>) -> Checked {
     checked.unwrap_or_else(Checked::Differs)
 }
 
-fn all(session: &Session<'_>, known: &Inventory) -> Vec<Result<Checked, Reason>> {
+fn all(session: &Session<'_>, asked: &Certain) -> Vec<Result<Checked, Reason>> {
+    let known = &asked.known;
     if session.driver != known.driver {
         let differs = format!("the driver is {} now, and was {}", session.driver, known.driver);
         return known
@@ -44,7 +47,7 @@ fn all(session: &Session<'_>, known: &Inventory) -> Vec<Result<Checked, Reason>>
             .collect();
     }
     let of_gpu = |gpu| match same_gpu(session, gpu) {
-        Ok(handle) => of_devices(session, gpu, &handle),
+        Ok(handle) => of_devices(session, gpu, &handle, asked.users),
         Err(trouble) => gpu
             .devices()
             .iter()
@@ -96,7 +99,12 @@ fn same_gpu<'a>(session: &'a Session<'_>, known: &Gpu) -> Result<Device<'a>, Tro
     }
 }
 
-fn of_devices(session: &Session<'_>, gpu: &Gpu, handle: &Device) -> Vec<Result<Checked, Reason>> {
+fn of_devices(
+    session: &Session<'_>,
+    gpu: &Gpu,
+    handle: &Device,
+    users: bool,
+) -> Vec<Result<Checked, Reason>> {
     let partitioned = Partitioned {
         session,
         index: gpu.index,
@@ -104,15 +112,24 @@ fn of_devices(session: &Session<'_>, gpu: &Gpu, handle: &Device) -> Vec<Result<C
         profiles: gpu.profiles(),
     };
     let of_device = |known| match same_device(&partitioned, known) {
-        Ok(()) => Ok(Checked::AsKnown),
+        Ok(handle) if users => in_use(session, gpu, &handle),
+        Ok(_) => Ok(Checked::AsKnown),
         Err(trouble) => trouble.answer(gpu),
     };
     gpu.devices().iter().map(of_device).collect()
 }
 
+fn in_use(session: &Session<'_>, gpu: &Gpu, mig: &Device) -> Result<Checked, Reason> {
+    match users::of(session, gpu.index, mig) {
+        Ok(users) if users.is_empty() => Ok(Checked::AsKnown),
+        Ok(users) => Ok(Checked::InUse(users)),
+        Err(reason) => Trouble::Unanswered(reason).answer(gpu),
+    }
+}
+
 /// Neither its ids nor its UUID say what a device is: after a repartition they may be another's.
-fn same_device(gpu: &Partitioned<'_>, known: &MigDevice) -> Result<(), Trouble> {
-    let Some(found) = gpu.of_ids(known.gi, known.ci)? else {
+fn same_device<'a>(gpu: &'a Partitioned<'_>, known: &MigDevice) -> Result<Device<'a>, Trouble> {
+    let Some((handle, found)) = gpu.of_ids(known.gi, known.ci)? else {
         return Err(Trouble::Differs(format!("{} is gone", known.uuid)));
     };
     let its = |what: &str| {
@@ -130,7 +147,7 @@ fn same_device(gpu: &Partitioned<'_>, known: &MigDevice) -> Result<(), Trouble> 
         &Shown(found.placement),
     )?;
     match *known == found {
-        true => Ok(()),
+        true => Ok(handle),
         false => Err(Trouble::Differs(format!("{} differs", its("the share")))),
     }
 }

@@ -38,8 +38,8 @@ pub fn answer(library: &OsStr, question: &Question) {
     let progress = Progress::default();
     tell(progress.clone());
     match question {
-        Question::Inventory => say(&message(walk::inventory(library, &progress))),
-        Question::Check(known) => say(&message(check::check(library, known, &progress))),
+        Question::Inventory(asked) => say(&message(walk::survey(library, asked, &progress))),
+        Question::Check(asked) => say(&message(check::check(library, asked, &progress))),
     }
 }
 

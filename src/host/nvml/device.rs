@@ -22,6 +22,9 @@ pub struct Partitioned<'a> {
     pub profiles: &'a [GpuProfile],
 }
 
+/// A MIG device's handle, and what it is.
+pub type Found<'a> = (Device<'a>, MigDevice);
+
 impl Partitioned<'_> {
     fn ask<T>(&self, call: &'static str, asked: impl FnOnce() -> Result<T, NvmlError>) -> Result<T, Reason> {
         self.session.ask(self.index, call, asked)
@@ -38,8 +41,9 @@ impl Partitioned<'_> {
         self.describe(mig, &instance, ci)
     }
 
-    /// The MIG device that is compute instance `ci` of GPU instance `gi`, without a search. None where there is none.
-    pub fn of_ids(&self, gi: GpuInstanceId, ci: ComputeInstanceId) -> Result<Option<MigDevice>, Reason> {
+    /// The MIG device that is compute instance `ci` of GPU instance `gi`, without a search, and its handle. None where
+    /// there is none.
+    pub fn of_ids(&self, gi: GpuInstanceId, ci: ComputeInstanceId) -> Result<Option<Found<'_>>, Reason> {
         let call = "nvmlDeviceGetGpuInstanceById";
         let found = self.session.ask_plainly(self.index, call, || {
             raw::gpu_instance(&self.session.nvml, self.gpu, gi.0)
@@ -56,17 +60,20 @@ impl Partitioned<'_> {
             Err(NvmlError::NotFound) => Ok(None),
             // Before R460, and then a search it is.
             Err(NvmlError::FailedToLoadSymbol(_)) => self.search(gi, ci),
-            Ok(mig) => self.describe(&mig, &instance, ci.0).map(Some),
+            Ok(mig) => {
+                let device = self.describe(&mig, &instance, ci.0)?;
+                Ok(Some((mig, device)))
+            }
             Err(error) => Err(trouble::of_gpu(&error)),
         }
     }
 
     /// The same by trying each index.
-    fn search(&self, gi: GpuInstanceId, ci: ComputeInstanceId) -> Result<Option<MigDevice>, Reason> {
+    fn search(&self, gi: GpuInstanceId, ci: ComputeInstanceId) -> Result<Option<Found<'_>>, Reason> {
         for (_, mig) in self.handles()? {
             let found = self.of_handle(&mig)?;
             if (found.gi, found.ci) == (gi, ci) {
-                return Ok(Some(found));
+                return Ok(Some((mig, found)));
             }
         }
         Ok(None)

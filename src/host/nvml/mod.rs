@@ -13,6 +13,7 @@
 //! device.rs    what NVML says of one MIG device: both questions go through it
 //! profiles.rs  the profiles that a GPU offers
 //! trouble.rs   NVML's errors, for people
+//! users.rs     the processes that use a device
 //! raw.rs       calls that nvml-wrapper doesn't offer
 //! ```
 
@@ -24,42 +25,71 @@ mod profiles;
 mod raw;
 mod session;
 mod trouble;
+mod users;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::mig::Inventory;
+use crate::mig::{Inventory, MigUuid, User};
 
 pub use child::answer;
-pub use parent::{broken, check, inventory, library, reap};
+pub use parent::{Asker, broken, library, reap};
 
-/// The hidden subcommand that asks for everything; its one argument is the library.
+/// The hidden subcommand that asks for everything; its arguments are the library, and an [`Everything`] in JSON.
 pub const INVENTORY: &str = "nvml-inventory";
 
-/// The hidden subcommand that asks about certain devices; its arguments are the library, and those devices in JSON: an
-/// [`Inventory`] of nothing else.
+/// The hidden subcommand that asks about certain devices; its arguments are the library, and a [`Certain`] in JSON.
 pub const CHECK: &str = "nvml-check";
+
+/// The question for everything, as it may be put.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Everything {
+    /// Whether to ask who uses each device.
+    pub users: bool,
+}
+
+/// The question about certain devices.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certain {
+    /// An inventory of those devices and nothing else: are they what it says?
+    pub known: Inventory,
+    /// Whether to ask who uses them.
+    pub users: bool,
+}
 
 /// What a child is to ask.
 #[derive(Clone, Debug)]
 pub enum Question {
     /// Everything.
-    Inventory,
-    /// Whether the devices of this inventory are what it says.
-    Check(Box<Inventory>),
+    Inventory(Everything),
+    /// Certain devices.
+    Check(Box<Certain>),
 }
 
 impl Question {
     /// What these words of a command line ask, the subcommand first. None where they are none of ours.
     pub fn parse(subcommand: &str, argument: Option<&str>) -> Option<Question> {
         match (subcommand, argument) {
-            (INVENTORY, None) => Some(Question::Inventory),
+            (INVENTORY, None) => Some(Question::Inventory(Everything::default())),
+            (INVENTORY, Some(how)) => Some(Question::Inventory(serde_json::from_str(how).ok()?)),
             (CHECK, Some(devices)) => Some(Question::Check(serde_json::from_str(devices).ok()?)),
             _ => None,
         }
     }
+}
+
+/// Everything, and who uses what of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survey {
+    /// What there is.
+    pub inventory: Inventory,
+    /// The processes that use a device, where NVML was asked and told.
+    pub users: BTreeMap<MigUuid, Vec<User>>,
 }
 
 /// What the child tells its parent.

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{CHECK, Call, INVENTORY, Message};
+use super::{CHECK, Call, Certain, Everything, INVENTORY, Message, Survey};
 use crate::config::Nvml;
 use crate::failure::Failure;
-use crate::mig::{Checked, Inventory};
+use crate::mig::Checked;
 
 /// The name under which the driver installs NVML for programs.
 const SONAME: &str = "libnvidia-ml.so.1";
@@ -31,28 +32,43 @@ const LIBRARY_FOLDERS: [&str; 5] = [
     "usr/lib/nvidia",
 ];
 
-/// Everything NVML knows, asked in a child. `progress` hears what NVML is asked when an answer takes long.
-///
-/// # Errors
-/// What the child reports, or a host failure when NVML lets one call wait for longer than `nvml.deadline`.
-pub fn inventory(library: &OsStr, deadline: Duration, progress: fn(&str)) -> Result<Inventory, Failure> {
-    let mut child = Waited::start(&[INVENTORY.as_ref(), library])?;
-    child.answer(deadline, progress)
+/// How NVML is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The library that is NVML.
+    pub library: &'a OsStr,
+    /// How long one call may take.
+    pub deadline: Duration,
+    /// Hears what NVML is asked when an answer takes long.
+    pub progress: fn(&str),
 }
 
-/// Whether the devices of `known` are what it says, likewise: one answer for each, in their order.
-///
-/// # Errors
-/// As [`inventory`].
-pub fn check(
-    library: &OsStr,
-    deadline: Duration,
-    known: &Inventory,
-    progress: fn(&str),
-) -> Result<Vec<Checked>, Failure> {
-    let question = serde_json::to_string(known).map_err(|error| cannot(&error))?;
-    let mut child = Waited::start(&[CHECK.as_ref(), library, question.as_ref()])?;
-    child.answer(deadline, progress)
+impl Asker<'_> {
+    /// Everything NVML knows, asked in a child.
+    ///
+    /// # Errors
+    /// What the child reports, or a host failure when NVML lets one call wait for longer than the deadline.
+    pub fn survey(&self, question: &Everything) -> Result<Survey, Failure> {
+        self.ask(INVENTORY, question)
+    }
+
+    /// Whether certain devices are what they were, likewise: one answer for each, in their order.
+    ///
+    /// # Errors
+    /// As [`Asker::survey`].
+    pub fn check(&self, question: &Certain) -> Result<Vec<Checked>, Failure> {
+        self.ask(CHECK, question)
+    }
+
+    fn ask<Answer: DeserializeOwned>(
+        &self,
+        subcommand: &str,
+        question: &impl Serialize,
+    ) -> Result<Answer, Failure> {
+        let question = serde_json::to_string(question).map_err(|error| cannot(&error))?;
+        let mut child = Waited::start(&[subcommand.as_ref(), self.library, question.as_ref()])?;
+        child.answer(self.deadline, self.progress)
+    }
 }
 
 /// The library that is NVML.

@@ -8,11 +8,11 @@ use std::ffi::OsStr;
 use nvml_wrapper::Device;
 
 use super::device::Partitioned;
-use super::profiles;
 use super::session::{Attach, Reporter, Session};
 use super::trouble::{self, Reason};
+use super::{Everything, Survey, profiles, users};
 use crate::failure::Failure;
-use crate::mig::{DeviceMinor, Gpu, GpuProfile, Inventory, LeftOut, MigMode};
+use crate::mig::{DeviceMinor, Gpu, GpuProfile, Inventory, LeftOut, MigDevice, MigMode, MigUuid, User};
 
 /// The profiles of each product name: GPUs of one name offer the same.
 type ProfilesByModel = BTreeMap<String, Vec<GpuProfile>>;
@@ -21,26 +21,34 @@ type ProfilesByModel = BTreeMap<String, Vec<GpuProfile>>;
 ///
 /// # Errors
 /// A host failure where NVML as a whole can't be used. A single GPU's trouble leaves that GPU out.
-pub fn inventory(library: &OsStr, reporter: &dyn Reporter) -> Result<Inventory, Failure> {
+pub fn survey(library: &OsStr, asked: &Everything, reporter: &dyn Reporter) -> Result<Survey, Failure> {
     let session = Session::open(library, Attach::OnDemand, reporter)?;
-    let found = all(&session, library, reporter)?;
-    if !found.gpus.is_empty() {
+    let found = all(&session, library, asked, reporter)?;
+    if !found.inventory.gpus.is_empty() {
         return Ok(found);
     }
     // Not one GPU answers: perhaps because none was attached.
     session.shut_down();
-    all(&Session::open(library, Attach::All, reporter)?, library, reporter)
+    let session = Session::open(library, Attach::All, reporter)?;
+    all(&session, library, asked, reporter)
 }
 
-fn all(session: &Session<'_>, library: &OsStr, reporter: &dyn Reporter) -> Result<Inventory, Failure> {
+fn all(
+    session: &Session<'_>,
+    library: &OsStr,
+    asked: &Everything,
+    reporter: &dyn Reporter,
+) -> Result<Survey, Failure> {
     let call = "nvmlDeviceGetCount";
     reporter.asking(None, call);
     let count = session.nvml.device_count();
     let count = count.map_err(|error| trouble::unusable(library, call, &error))?;
     let mut walk = Walk {
         session,
+        asked,
         profiles: ProfilesByModel::new(),
         left_out: Vec::new(),
+        users: BTreeMap::new(),
     };
     let mut gpus = Vec::new();
     for index in 0..count {
@@ -53,17 +61,22 @@ fn all(session: &Session<'_>, library: &OsStr, reporter: &dyn Reporter) -> Resul
         }
     }
     gpus.sort_by_key(|gpu| gpu.pci);
-    Ok(Inventory {
-        driver: session.driver.clone(),
-        gpus,
-        left_out: walk.left_out,
+    Ok(Survey {
+        inventory: Inventory {
+            driver: session.driver.clone(),
+            gpus,
+            left_out: walk.left_out,
+        },
+        users: walk.users,
     })
 }
 
 struct Walk<'a> {
     session: &'a Session<'a>,
+    asked: &'a Everything,
     profiles: ProfilesByModel,
     left_out: Vec<LeftOut>,
+    users: BTreeMap<MigUuid, Vec<User>>,
 }
 
 impl Walk<'_> {
@@ -108,7 +121,7 @@ impl Walk<'_> {
         };
         let mut devices = Vec::new();
         for (at, mig) in partitioned.handles()? {
-            match partitioned.of_handle(&mig) {
+            match self.device(&partitioned, &mig) {
                 Ok(found) => devices.push(found),
                 Err(reason) => self.left_out.push(LeftOut {
                     what: format!("MIG device {at} of GPU {index}"),
@@ -118,5 +131,16 @@ impl Walk<'_> {
         }
         devices.sort_by_key(|device| (device.gi, device.ci));
         Ok(MigMode::Enabled { profiles, devices })
+    }
+
+    fn device(&mut self, gpu: &Partitioned<'_>, mig: &Device) -> Result<MigDevice, Reason> {
+        let device = gpu.of_handle(mig)?;
+        if self.asked.users {
+            let users = users::of(self.session, gpu.index, mig)?;
+            if !users.is_empty() {
+                self.users.insert(device.uuid.clone(), users);
+            }
+        }
+        Ok(device)
     }
 }

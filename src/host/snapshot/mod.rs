@@ -39,11 +39,21 @@ struct Snapshot {
 
 /// The inventory that was remembered for `key`.
 pub fn remembered(ledger: &Path, key: &Key) -> Option<Inventory> {
-    let snapshot: Snapshot = serde_json::from_slice(&file::read(ledger)?).ok()?;
+    let snapshot = read(ledger)?;
     let age = since_boot()?.checked_sub(snapshot.taken)?;
     let valid =
         snapshot.version == VERSION && snapshot.key == *key && !(snapshot.lacking && age > LACKING_MS);
     valid.then_some(snapshot.inventory)
+}
+
+/// The inventory that was remembered last, valid or not: for telling people what changed, and for nothing else.
+pub fn last(ledger: &Path) -> Option<Inventory> {
+    read(ledger).map(|snapshot| snapshot.inventory)
+}
+
+fn read(ledger: &Path) -> Option<Snapshot> {
+    let snapshot: Snapshot = serde_json::from_slice(&file::read(ledger)?).ok()?;
+    (snapshot.version == VERSION).then_some(snapshot)
 }
 
 /// Remembers `inventory`, which was read while `key` held. Does nothing where that can't be.

@@ -52,9 +52,9 @@ tests/nodes/README.md explains NODE.json; the files beside it are nodes to start
   hang=nvmlDeviceGetUUID         this function never answers; ...@2 for GPU 2 only
   fail=nvmlInit_v2:9             it answers with this code (a number, or DRIVER_NOT_LOADED); ...@2:15 for GPU 2 only
   lost=2                         GPU 2 has fallen off the bus (or its UUID or PCI bus id)
-  process=MIG-<uuid>:4711        this process computes on that device
-A function's name without its _v2 means every version. hang, fail, lost and process add up; an empty value (hang=)
-clears. GPUs are counted as NVML does: by PCI bus id, without excluded ones.
+  process=MIG-<uuid>:4711        this process computes on that device; graphics= it draws, mps= it computes by MPS
+A function's name without its _v2 means every version. hang, fail, lost and process add up; an empty value (hang=,
+process= for all three kinds) clears. GPUs are counted as NVML does: by PCI bus id, without excluded ones.
 
 Trace: after `: > DIR/trace`, each NVML call appends `pid function gpu code`; code is - where it hangs.")]
     Set {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use fake_nvml::code::Code;
 use fake_nvml::exports::is_exported;
-use fake_nvml::state::{Fail, Process, State, Target};
+use fake_nvml::state::{Fail, Process, State, Target, Work};
 
 /// Applies one `KEY=VALUE`. Lists grow by one with each; an empty value clears them.
 pub fn apply(state: &mut State, setting: &str) -> Result<()> {
@@ -29,12 +29,18 @@ pub fn apply(state: &mut State, setting: &str) -> Result<()> {
             state.faults.lost.push(gpu);
         }
         "process" if value.is_empty() => state.processes.clear(),
-        "process" => {
-            let process = process(value, state)?;
+        "process" | "graphics" | "mps" => {
+            let work = match key {
+                "graphics" => Work::Graphics,
+                "mps" => Work::Mps,
+                _ => Work::Compute,
+            };
+            let process = process(value, work, state)?;
             state.processes.push(process);
         }
         _ => bail!(
-            "no setting '{key}'; there are init_ms, first_touch_ms, needs_attach, hang, fail, lost, process"
+            "no setting '{key}'; there are init_ms, first_touch_ms, needs_attach, hang, fail, lost, process, \
+             graphics, mps"
         ),
     }
     Ok(())
@@ -88,7 +94,7 @@ fn gpu(value: &str, state: &State) -> Result<u32> {
 }
 
 /// `MIG-<uuid>:4711`; the old form of UUID has no colon either.
-fn process(value: &str, state: &State) -> Result<Process> {
+fn process(value: &str, work: Work, state: &State) -> Result<Process> {
     let (device, pid) = value.rsplit_once(':').context("process is UUID:PID")?;
     let pid = pid.parse().with_context(|| format!("'{pid}' is no pid"))?;
     let known = state.gpus.iter().any(|gpu| {
@@ -97,6 +103,7 @@ fn process(value: &str, state: &State) -> Result<Process> {
     });
     ensure!(known, "no device {device} on this node");
     Ok(Process {
+        work,
         device: device.to_owned(),
         pid,
     })

@@ -80,9 +80,23 @@ pub struct Fail {
     pub code: u32,
 }
 
-/// A process that computes on a device.
+/// What a process does on a device: which of NVML's lists has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// It computes.
+    Compute,
+    /// It draws.
+    Graphics,
+    /// It computes through an MPS server.
+    Mps,
+}
+
+/// A process that uses a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
+    /// What it does there.
+    pub work: Work,
     /// UUID of the MIG device, or of a GPU whose MIG mode is off.
     pub device: String,
     /// Its pid.

@@ -7,7 +7,7 @@ use crate::code::Code;
 use crate::handle::{Handle, Thing};
 use crate::layout::{ProcessInfo, ProcessInfoV1};
 use crate::session::Session;
-use crate::state::MigMode;
+use crate::state::{MigMode, Work};
 
 /// nvml.h's "not available", and its GI and CI id of a process without MIG.
 const UNKNOWN_MEMORY: u64 = u64::MAX;
@@ -19,7 +19,8 @@ exports! {
         count: Out<u32>,
         infos: Out<ProcessInfoV1>
     ) |call| {
-        let short: Vec<ProcessInfoV1> = processes(call, device)?.into_iter().map(|info| info.v1).collect();
+        let found = processes(call, device, Work::Compute)?;
+        let short: Vec<ProcessInfoV1> = found.into_iter().map(|info| info.v1).collect();
         answer(count, infos, &short)
     }
 
@@ -28,24 +29,38 @@ exports! {
         count: Out<u32>,
         infos: Out<ProcessInfo>
     ) |call| {
-        answer(count, infos, &processes(call, device)?)
+        answer(count, infos, &processes(call, device, Work::Compute)?)
     }
 
-    fn nvmlDeviceGetGraphicsRunningProcesses | nvmlDeviceGetGraphicsRunningProcesses_v2
-        | nvmlDeviceGetGraphicsRunningProcesses_v3 | nvmlDeviceGetMPSComputeRunningProcesses
-        | nvmlDeviceGetMPSComputeRunningProcesses_v2 | nvmlDeviceGetMPSComputeRunningProcesses_v3(
+    fn nvmlDeviceGetGraphicsRunningProcesses | nvmlDeviceGetMPSComputeRunningProcesses(
         device: Handle,
         count: Out<u32>,
-        _infos: Out<ProcessInfo>
+        _infos: Out<ProcessInfoV1>
     ) |call| {
-        processes(call, device)?;
+        processes(call, device, Work::Compute)?;
         count.put(0)
+    }
+
+    fn nvmlDeviceGetGraphicsRunningProcesses_v2 | nvmlDeviceGetGraphicsRunningProcesses_v3(
+        device: Handle,
+        count: Out<u32>,
+        infos: Out<ProcessInfo>
+    ) |call| {
+        answer(count, infos, &processes(call, device, Work::Graphics)?)
+    }
+
+    fn nvmlDeviceGetMPSComputeRunningProcesses_v2 | nvmlDeviceGetMPSComputeRunningProcesses_v3(
+        device: Handle,
+        count: Out<u32>,
+        infos: Out<ProcessInfo>
+    ) |call| {
+        answer(count, infos, &processes(call, device, Work::Mps)?)
     }
 }
 
 /// The processes that a handle may list: a MIG device's own, or a GPU's with those of all of its instances, which
 /// with MIG on is for privileged callers.
-fn processes(call: &mut Call, device: Handle) -> Result<Vec<ProcessInfo>, Code> {
+fn processes(call: &mut Call, device: Handle, work: Work) -> Result<Vec<ProcessInfo>, Code> {
     let session = call.session()?;
     let asked = call.thing(&session, device)?;
     let gpu = match asked {
@@ -56,7 +71,8 @@ fn processes(call: &mut Call, device: Handle) -> Result<Vec<ProcessInfo>, Code> 
     if asked == Thing::Gpu(gpu) && session.state.gpus[gpu].mig == MigMode::Enabled {
         may_configure()?;
     }
-    let found = call.processes().iter().filter_map(|process| {
+    let listed = call.processes().iter().filter(|process| process.work == work);
+    let found = listed.filter_map(|process| {
         let (holder, ids) = holder(&session, gpu, &process.device)?;
         let listed = asked == Thing::Gpu(gpu) || asked == holder;
         listed.then_some(ProcessInfo {

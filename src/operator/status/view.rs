@@ -1,0 +1,137 @@
+//! The machine at one moment: the ledger, held against what the driver says.
+
+use std::collections::BTreeMap;
+
+use super::report::{DeviceStatus, GpuStatus, LeaseStatus, State, Status, UnreadableFile};
+use crate::config::{Config, Unmanaged};
+use crate::failure::Failure;
+use crate::host::Survey;
+use crate::lease::liveness::{self, Here};
+use crate::lease::transition::{self, Fate};
+use crate::lease::{Contents, Lease, LeaseState, LeasedDevice, Unreadable};
+use crate::mig::{Gpu, Inventory, MigDevice, MigMode, MigUuid, User};
+
+/// The ledger at one moment.
+pub struct View<'a> {
+    pub here: &'a Here,
+    pub contents: &'a Contents,
+    /// What the program goes by.
+    pub config: &'a Config,
+}
+
+/// Who uses which device.
+type Users = BTreeMap<MigUuid, Vec<User>>;
+
+impl View<'_> {
+    /// All that is known, beside what the driver said.
+    pub fn status(&self, survey: Result<&Survey, &Failure>) -> Status {
+        let known = survey.ok().map(|survey| &survey.inventory);
+        let unreadable = self.contents.unreadable.iter().map(|file| UnreadableFile {
+            path: file.path.display().to_string(),
+            why: file.why.clone(),
+            devices: file.known.as_ref().map(|lease| lease.uuids().cloned().collect()),
+        });
+        Status {
+            driver: known.map(|inventory| inventory.driver.clone()),
+            gpus: survey.map(|survey| self.gpus(survey)).unwrap_or_default(),
+            left_out: known
+                .map(|inventory| inventory.left_out.clone())
+                .unwrap_or_default(),
+            orphans: self.orphans(known),
+            unreadable: unreadable.collect(),
+            error: survey.err().map(Failure::to_string),
+        }
+    }
+
+    fn gpus(&self, survey: &Survey) -> Vec<GpuStatus> {
+        let gpus = survey.inventory.gpus.iter();
+        gpus.map(|gpu| self.gpu(gpu, &survey.users)).collect()
+    }
+
+    fn gpu(&self, gpu: &Gpu, users: &Users) -> GpuStatus {
+        GpuStatus {
+            index: gpu.index,
+            uuid: gpu.uuid.clone(),
+            pci: gpu.pci,
+            model: gpu.model.clone(),
+            mig: match gpu.mig {
+                MigMode::Enabled { .. } => "enabled",
+                MigMode::Disabled => "disabled",
+                MigMode::Unsupported => "unsupported",
+            },
+            devices: gpu
+                .devices()
+                .iter()
+                .map(|device| self.device(gpu, device, users))
+                .collect(),
+        }
+    }
+
+    fn device(&self, gpu: &Gpu, device: &MigDevice, users: &Users) -> DeviceStatus {
+        let users = users.get(&device.uuid).cloned().unwrap_or_default();
+        let without_lease = match users.is_empty() || self.config.unmanaged == Unmanaged::Ignore {
+            true => State::Free,
+            false => State::InUse,
+        };
+        let lease = self.leases().find(|lease| lease.holds(gpu, device));
+        DeviceStatus {
+            uuid: device.uuid.clone(),
+            profile: device.profile,
+            gi: device.gi,
+            ci: device.ci,
+            memory_mib: Some(device.attributes.memory_mib),
+            state: lease.map_or(without_lease, |lease| self.state(lease)),
+            lease: lease.map(|lease| self.lease(lease)),
+            users,
+        }
+    }
+
+    /// The leases, and what is known of those that can't be read.
+    fn leases(&self) -> impl Iterator<Item = &Lease> {
+        let known = self.contents.unreadable.iter().flat_map(|file| &file.known);
+        self.contents.leases.iter().chain(known)
+    }
+
+    /// Leased devices that the driver doesn't list: all of them, where it can't be asked.
+    fn orphans(&self, known: Option<&Inventory>) -> Vec<DeviceStatus> {
+        let pairs = self
+            .leases()
+            .flat_map(|lease| lease.devices.iter().map(move |device| (lease, device)));
+        let gone = pairs
+            .filter(|(_, device)| known.is_none_or(|inventory| inventory.device(device.uuid()).is_none()));
+        gone.map(|(lease, device)| {
+            let LeasedDevice::Mig(device) = device;
+            DeviceStatus {
+                uuid: device.uuid.clone(),
+                profile: device.profile,
+                gi: device.gi,
+                ci: device.ci,
+                memory_mib: None,
+                state: self.state(lease),
+                lease: Some(self.lease(lease)),
+                users: Vec::new(),
+            }
+        })
+        .collect()
+    }
+
+    fn state(&self, lease: &Lease) -> State {
+        let is_unreadable = |file: &Unreadable| file.known.as_ref() == Some(lease);
+        let fate = transition::reconcile(lease.state, self.here.evidence(lease, self.config.pending));
+        match (fate, lease.state) {
+            (Fate::Remove, _) => State::Stale,
+            _ if self.contents.unreadable.iter().any(is_unreadable) => State::Unreadable,
+            (Fate::Release, _) | (_, LeaseState::Releasing) => State::Releasing,
+            (_, LeaseState::Pending) => State::Pending,
+            (_, LeaseState::Held) => State::Held,
+        }
+    }
+
+    fn lease(&self, lease: &Lease) -> LeaseStatus {
+        LeaseStatus {
+            id: lease.id.clone(),
+            age_seconds: liveness::now().saturating_sub(lease.written) / 1000,
+            holder: lease.holder.clone(),
+        }
+    }
+}
