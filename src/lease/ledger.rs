@@ -4,10 +4,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, entries, make_private, read, unusable, write};
+use super::liveness::{self, Here};
 use super::lock::{self, Lock};
 use super::transition::Fate;
 use super::unreadable::{Unreadable, known_by_records};
-use super::{DeviceRecord, Lease, LeaseId, LeaseState, VERSION, liveness};
+use super::{DeviceRecord, Lease, LeaseId, LeaseState, VERSION};
 use crate::failure::Failure;
 
 /// The folder of leases.
@@ -99,12 +100,12 @@ impl Ledger {
         read(&path).map_err(|why| Unreadable::new(path, why).failure())
     }
 
-    /// What writers left behind that were killed, and nobody needs: what an earlier version left unfinished, and records
-    /// of devices whose lease isn't there.
+    /// What was left behind by processes that were killed, and nobody needs: what an earlier version left unfinished, records
+    /// of devices whose lease isn't there, tickets of waiters that are gone.
     ///
     /// # Errors
     /// A host failure where a folder can't be listed.
-    pub fn leftovers(&self) -> Result<Vec<PathBuf>, Failure> {
+    pub fn leftovers(&self, here: &Here) -> Result<Vec<PathBuf>, Failure> {
         let mut found = files::unfinished(&self.leases())?;
         for path in entries(&self.devices())? {
             let record = read::<DeviceRecord>(&path);
@@ -113,6 +114,8 @@ impl Ledger {
                 found.push(path);
             }
         }
+        let gone = self.tickets()?.into_iter().filter(|ticket| !ticket.counts(here));
+        found.extend(gone.map(|ticket| self.waiting().join(ticket.file_name())));
         let unfinished = self.unfinished();
         found.extend(unfinished.exists().then_some(unfinished));
         Ok(found)

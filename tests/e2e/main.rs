@@ -27,5 +27,6 @@ mod pods;
 mod reasons;
 mod refusals;
 mod setup;
+mod versions;
 mod waiting;
 mod youki;
