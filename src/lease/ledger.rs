@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::files::{self, entries, make_private, read, unusable, write};
+use super::files::{self, Document, entries, make_private, read, unusable, write};
 use super::liveness::{self, Here};
 use super::lock::{self, Lock};
 use super::transition::Fate;
@@ -171,7 +171,7 @@ impl LockedLedger<'_> {
         self.ledger
     }
 
-    pub(super) fn write<D: files::Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
+    pub(super) fn write<D: Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
         let unfinished = self.ledger.unfinished();
         write(&unfinished, folder, document).map_err(|error| {
             // It would take the space that is missing. What can't be removed now is overwritten by the next.
