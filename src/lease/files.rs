@@ -130,6 +130,12 @@ pub fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Whether there is no such file. That nobody can tell is no proof of it.
+pub fn is_gone(path: &Path) -> bool {
+    let found = std::fs::symlink_metadata(path);
+    found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 /// The paths in a folder, without what writers of an earlier version left unfinished in it. None where there is no such
 /// folder.
 pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {

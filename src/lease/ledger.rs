@@ -109,7 +109,7 @@ impl Ledger {
         let mut found = files::unfinished(&self.leases())?;
         for path in entries(&self.devices())? {
             let record = read::<DeviceRecord>(&path);
-            let is_left = |id: &LeaseId| !self.leases().join(Lease::file_name_of(id)).exists();
+            let is_left = |id: &LeaseId| files::is_gone(&self.leases().join(Lease::file_name_of(id)));
             if matches!(record, Ok(Some(record)) if is_left(&record.lease)) {
                 found.push(path);
             }
@@ -117,7 +117,7 @@ impl Ledger {
         let gone = self.tickets()?.into_iter().filter(|ticket| !ticket.counts(here));
         found.extend(gone.map(|ticket| self.waiting().join(ticket.file_name())));
         let unfinished = self.unfinished();
-        found.extend(unfinished.exists().then_some(unfinished));
+        found.extend((!files::is_gone(&unfinished)).then_some(unfinished));
         Ok(found)
     }
 

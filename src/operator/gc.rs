@@ -53,8 +53,8 @@ struct Kept {
 /// Takes back what is free. With `dry_run`, only says what that is.
 ///
 /// # Errors
-/// A host failure where the ledger can't be read or changed, or has a file that can't be read. What was done is printed
-/// all the same.
+/// A host failure where the ledger can't be read or changed: then what could be done is done, and not told; or where it has
+/// a file that can't be read.
 pub fn gc(config: Option<&Path>, dry_run: bool, json: bool) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let Some(ledger) = Ledger::existing(&config.ledger_dir)? else {
