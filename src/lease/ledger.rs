@@ -195,12 +195,15 @@ impl LockedLedger<'_> {
         }
     }
 
-    /// Removes a lease, and then its devices' records; that it is gone already is no error.
+    /// Removes a lease, and then its devices' records; that it is gone already is no error. Then the records are gone too,
+    /// or are another lease's by now: who comes late takes nothing away from that one.
     ///
     /// # Errors
     /// A host failure where a file can't be removed. A record that stays behind keeps nothing out of use.
     pub fn remove(&mut self, lease: &Lease) -> Result<(), Failure> {
-        files::remove(&self.ledger.leases().join(Lease::file_name_of(&lease.id)))?;
+        if !files::remove(&self.ledger.leases().join(Lease::file_name_of(&lease.id)))? {
+            return Ok(());
+        }
         for uuid in lease.uuids() {
             files::remove(&self.ledger.devices().join(DeviceRecord::file_name_of(uuid)))?;
         }
@@ -217,8 +220,8 @@ impl LockedLedger<'_> {
         for path in entries(&self.ledger.devices())? {
             match read::<DeviceRecord>(&path) {
                 Ok(Some(record)) if Some(&record.lease) == id.as_ref() => files::remove(&path)?,
-                _ => {}
-            }
+                _ => continue,
+            };
         }
         Ok(())
     }
@@ -228,7 +231,9 @@ impl LockedLedger<'_> {
     /// # Errors
     /// A host failure where one can't be removed.
     pub fn sweep(&mut self, leftovers: &[PathBuf]) -> Result<(), Failure> {
-        leftovers.iter().try_for_each(|path| files::remove(path))
+        leftovers
+            .iter()
+            .try_for_each(|path| files::remove(path).map(drop))
     }
 
     /// Carries out what was decided on a lease.

@@ -174,6 +174,6 @@ impl LockedLedger<'_> {
     /// # Errors
     /// A host failure where it can't be removed.
     pub fn leave(&mut self, ticket: &Ticket) -> Result<(), Failure> {
-        files::remove(&self.ledger().waiting().join(ticket.file_name()))
+        files::remove(&self.ledger().waiting().join(ticket.file_name())).map(drop)
     }
 }
