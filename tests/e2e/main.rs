@@ -27,4 +27,5 @@ mod pods;
 mod reasons;
 mod refusals;
 mod setup;
+mod stuck;
 mod youki;
