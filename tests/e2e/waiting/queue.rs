@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::{Asking, PROFILE, ask, wait, waiting};
 use crate::refusals::config;
 use crate::support::machine::Machine;
-use crate::support::process::{DEADLINE, kill, start, until};
+use crate::support::process::{DEADLINE, is_alive, kill, start, until};
 
 fn one_device() -> Machine {
     Machine::with(&["1g.10gb"])
@@ -38,7 +38,8 @@ fn killing_every_third_breaks_nothing() {
     let machine = one_device();
     let mut holder = ask(&machine, &[PROFILE]).served();
     let waiters: Vec<Asking> = (0..32).map(|_| wait(&machine, "10m")).collect();
-    let (killed, living): (Vec<_>, Vec<_>) = waiters.into_iter().enumerate().partition(|(at, _)| at % 3 == 0);
+    let (killed, living): (Vec<(usize, Asking)>, Vec<(usize, Asking)>) =
+        waiters.into_iter().enumerate().partition(|(at, _)| at % 3 == 0);
     for (_, mut waiter) in killed {
         kill(waiter.call.pid());
         assert!(!waiter.end().status.success());
@@ -154,6 +155,34 @@ fn the_end_of_a_holder_wakes() {
     kill(engine.pid());
     engine.wait(DEADLINE);
     waiter.served();
+}
+
+/// Its engine was killed: nobody would take what it gets.
+#[test]
+fn who_waits_for_an_engine_that_is_gone_gives_up() {
+    let machine = one_device();
+    let holder = ask(&machine, &[PROFILE]).served();
+    let program = machine.program("precreate");
+    let mut engine = Command::new("sh");
+    engine
+        .args(["-c", "\"$@\"", "sh"])
+        .arg(program.get_program())
+        .args(program.get_args());
+    let asks = config(&[PROFILE, ("mig.wait", "10m")]).to_string();
+    let mut engine = start(&mut engine, Some(&asks));
+    until("a place in the queue", || waiting(&machine).len() == 1);
+    let hook = waiting(&machine)[0]["process"]["pid"].as_i64().expect("a pid") as i32;
+    kill(engine.pid());
+    engine.wait(DEADLINE);
+    until("it has given up", || !is_alive(hook));
+    assert!(waiting(&machine).is_empty());
+    assert!(
+        engine.stderr().contains(" waits no longer: process "),
+        "{}",
+        engine.stderr()
+    );
+    holder.give_back(&machine);
+    ask(&machine, &[PROFILE]).served();
 }
 
 /// What is waited for asks the driver nothing: it is looked at once, before and after.
