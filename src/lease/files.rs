@@ -120,13 +120,12 @@ pub fn write<D: Document>(unfinished: &Path, folder: &Path, document: &D) -> io:
     std::fs::rename(unfinished, folder.join(document.file_name()))
 }
 
-/// Removes a file; that it is gone already is no error.
-pub fn remove(path: &Path) -> Result<(), Failure> {
+/// Removes a file, and says whether it was there; that it is gone already is no error.
+pub fn remove(path: &Path) -> Result<bool, Failure> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(unusable(&format!("can't remove {}", path.display()), &error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(unusable(&format!("can't remove {}", path.display()), &error)),
     }
 }
 

@@ -192,12 +192,16 @@ impl LockedLedger<'_> {
         }
     }
 
-    /// Removes a lease, and then its devices' records; that it is gone already is no error.
+    /// Removes a lease, and then its devices' records. That it is gone already is no error: then the records, if there
+    /// are any, are another lease's.
     ///
     /// # Errors
     /// A host failure where a file can't be removed. A record that stays behind keeps nothing out of use.
     pub fn remove(&mut self, lease: &Lease) -> Result<(), Failure> {
-        files::remove(&self.ledger.leases().join(Lease::file_name_of(&lease.id)))?;
+        let was_there = files::remove(&self.ledger.leases().join(Lease::file_name_of(&lease.id)))?;
+        if !was_there {
+            return Ok(());
+        }
         for uuid in lease.uuids() {
             files::remove(&self.ledger.devices().join(DeviceRecord::file_name_of(uuid)))?;
         }
@@ -213,7 +217,9 @@ impl LockedLedger<'_> {
         let id = unreadable.id();
         for path in entries(&self.ledger.devices())? {
             match read::<DeviceRecord>(&path) {
-                Ok(Some(record)) if Some(&record.lease) == id.as_ref() => files::remove(&path)?,
+                Ok(Some(record)) if Some(&record.lease) == id.as_ref() => {
+                    files::remove(&path)?;
+                }
                 _ => {}
             }
         }
@@ -225,7 +231,9 @@ impl LockedLedger<'_> {
     /// # Errors
     /// A host failure where one can't be removed.
     pub fn sweep(&mut self, leftovers: &[PathBuf]) -> Result<(), Failure> {
-        leftovers.iter().try_for_each(|path| files::remove(path))
+        leftovers
+            .iter()
+            .try_for_each(|path| files::remove(path).map(|_| ()))
     }
 
     /// Carries out what was decided on a lease.

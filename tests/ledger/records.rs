@@ -176,3 +176,16 @@ fn older(lease: &Lease) -> serde_json::Value {
     container.remove("state_root");
     old
 }
+
+/// Whoever releases late, or undoes what was taken back meanwhile, must not take the records of the next one.
+#[test]
+fn a_lease_that_is_gone_already_takes_no_records_with_it() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let first = one(&ledger, "a").unwrap();
+    ledger.lock().unwrap().remove(&first).unwrap();
+    let second = one(&ledger, "b").unwrap();
+    assert!(first.uuids().eq(second.uuids()));
+    ledger.lock().unwrap().remove(&first).unwrap();
+    assert_eq!(files(&scratch, "devices"), [uuid(0).to_string()]);
+}
