@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -68,22 +67,6 @@ pub enum Command {
     Completions {
         /// Which shell
         shell: Shell,
-    },
-    /// Asks NVML in a child process; not for people.
-    #[command(hide = true)]
-    NvmlInventory {
-        /// NVML's library.
-        library: OsString,
-        /// How, in JSON.
-        how: Option<String>,
-    },
-    /// Asks NVML about certain devices in a child process; not for people.
-    #[command(hide = true)]
-    NvmlCheck {
-        /// NVML's library.
-        library: OsString,
-        /// The devices, in JSON.
-        devices: String,
     },
 }
 

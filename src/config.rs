@@ -113,6 +113,8 @@ pub struct Nvml {
     pub library: Option<PathBuf>,
     /// `nvml.deadline`: how long one call may take.
     pub deadline: Duration,
+    /// `nvml.avoid`: for how long a GPU is left alone at which one took longer; none where it isn't.
+    pub avoid: Option<Duration>,
 }
 
 #[derive(Default, Deserialize)]
@@ -144,6 +146,7 @@ struct DriverTable {
 struct NvmlTable {
     library: Option<PathBuf>,
     deadline: Option<String>,
+    avoid: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -260,6 +263,10 @@ fn resolve(file: File, named: Option<&Path>) -> Result<Config, String> {
         nvml: Nvml {
             library: named_path("nvml.library", file.nvml.library)?,
             deadline: length("nvml.deadline", file.nvml.deadline.as_deref(), "10s")?,
+            avoid: match file.nvml.avoid.as_deref() {
+                Some("off") => None,
+                other => Some(length("nvml.avoid", other, "5m")?),
+            },
         },
         ledger_dir: absolute("ledger.dir", file.ledger.dir, DEFAULT_LEDGER)?,
         pending: length("lease.pending", file.lease.pending.as_deref(), "2m")?,
@@ -334,6 +341,8 @@ mod tests {
         assert_eq!(config.driver.proc, Path::new("/proc"));
         assert_eq!(config.ledger_dir, Path::new("/run/oci-mig-hook"));
         assert_eq!(config.pending, Duration::from_secs(120));
+        assert_eq!(config.nvml.avoid, Some(Duration::from_secs(300)));
+        assert_eq!(parse("[nvml]\navoid = \"off\"").unwrap().nvml.avoid, None);
         assert_eq!(config.guard, Guard::Off);
         assert_eq!(config.unmanaged, Unmanaged::Skip);
         assert_eq!(
@@ -363,6 +372,10 @@ mod tests {
             (
                 "[nvml]\ndeadline = \"soon\"",
                 "nvml.deadline = \"soon\" is not a length of time like \"10s\"",
+            ),
+            (
+                "[nvml]\navoid = \"0s\"",
+                "nvml.avoid = \"0s\" is not a length of time like \"5m\"",
             ),
             (
                 "[lease]\npending = \"0s\"",

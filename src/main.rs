@@ -2,21 +2,23 @@
 
 #![forbid(unsafe_code)]
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use oci_mig_hook::cli::{Cli, Command, PrecreateArgs, ReleaseArgs, SetupEngine, StageArgs};
 use oci_mig_hook::failure::{Exit, Failure};
-use oci_mig_hook::host::nvml::{self, Question};
+use oci_mig_hook::host::nvml;
 use oci_mig_hook::operator::{Engine, Release, Setup, Which};
 use oci_mig_hook::stage::{self, Options, Stage, Voice};
 use oci_mig_hook::{operator, report};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = nvml::asked(&args) {
+        return code;
+    }
     let outcome = match hook_entry(&args) {
         Some((stage, options)) => run_stage(stage, &options),
         None => match Cli::try_parse() {
@@ -79,12 +81,6 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Poststop(args) => run_stage(Stage::Poststop, &options(args)),
         Command::Setup { engine } => operator::setup(&setup(engine, cli.config.clone())),
         Command::Completions { shell } => operator::completions(shell, &mut Cli::command()),
-        Command::NvmlInventory { library, how } => {
-            ask_nvml(&library, Question::parse(nvml::INVENTORY, how.as_deref()))
-        }
-        Command::NvmlCheck { library, devices } => {
-            ask_nvml(&library, Question::parse(nvml::CHECK, Some(&devices)))
-        }
     }
 }
 
@@ -95,12 +91,6 @@ fn release(args: ReleaseArgs, config: Option<PathBuf>) -> Release {
         json: args.json,
         config,
     }
-}
-
-/// This program re-executed, for NVML alone.
-fn ask_nvml(library: &OsStr, question: Option<Question>) -> anyhow::Result<()> {
-    nvml::answer(library, &question.context("this is no question to NVML")?);
-    Ok(())
 }
 
 /// What was typed, as what is meant.

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use oci_mig_hook::host::nvml::{self, Question};
+use oci_mig_hook::host::nvml;
 use oci_mig_hook::oci::RuntimeCall;
 use oci_mig_hook::report;
 use oci_mig_hook::stage::{self, Voice};
@@ -21,12 +21,13 @@ it by 'oci-mig-hook setup'; oci-mig-runtime(1) explains the rest. What follows i
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    match args.first().and_then(|word| word.to_str()) {
-        // This program re-executed, for NVML alone.
-        Some(subcommand @ (nvml::INVENTORY | nvml::CHECK)) => return ask_nvml(subcommand, &args[1..]),
+    // This program re-executed, for NVML alone.
+    if let Some(code) = nvml::asked(&args) {
+        return code;
+    }
+    if args == ["--help"] {
         // Whoever doesn't read it has had enough.
-        Some("--help") if args.len() == 1 => drop(writeln!(std::io::stdout(), "{HELP}")),
-        _ => {}
+        drop(writeln!(std::io::stdout(), "{HELP}"));
     }
     let call = RuntimeCall::parse(&args);
     let said = |failure| report::to_runtimes_caller(&failure, call.log.as_ref());
@@ -47,16 +48,5 @@ fn main() -> ExitCode {
             said(failure);
             ExitCode::from(code)
         }
-    }
-}
-
-fn ask_nvml(subcommand: &str, args: &[OsString]) -> ExitCode {
-    let devices = args.get(1).and_then(|devices| devices.to_str());
-    match (args.first(), Question::parse(subcommand, devices)) {
-        (Some(library), Some(question)) => {
-            nvml::answer(library, &question);
-            ExitCode::SUCCESS
-        }
-        _ => ExitCode::FAILURE,
     }
 }

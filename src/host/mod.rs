@@ -3,9 +3,12 @@
 
 mod capabilities;
 mod driver;
+mod kept;
+mod moment;
 mod nodes;
 pub mod nvml;
 mod snapshot;
+mod stuck;
 
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
@@ -17,8 +20,9 @@ pub use nvml::Survey;
 use crate::config::{Config, Driver, Nvml, Unmanaged};
 use crate::failure::Failure;
 use crate::mig::{Checked, DeviceNode, Gpu, Gpus, Inventory, MigDevice, MigMode};
-use nvml::{Asker, Certain, Everything};
+use nvml::{Asker, Certain, Everything, Trouble};
 use snapshot::Key;
+use stuck::Marks;
 
 /// This machine, as the configuration says where to find it.
 #[derive(Clone, Debug)]
@@ -54,16 +58,31 @@ impl Host {
         capabilities::all_majors(&self.driver.proc)
     }
 
-    /// Everything the node has now, remembered from here on; with `users`, who uses which device.
+    /// Everything the node has now, remembered from here on, but for GPUs at which NVML hung a while ago; with `users`, who
+    /// uses which device.
     ///
     /// # Errors
     /// A host failure where the driver can't be asked.
     pub fn survey(&self, users: bool) -> Result<Survey, Failure> {
+        let avoid = self.marks().in_force();
+        self.ask_for(Everything { users, avoid })
+    }
+
+    /// The same, with every GPU asked: one that answers is not left alone any more.
+    ///
+    /// # Errors
+    /// As [`Host::survey`].
+    pub fn refresh(&self) -> Result<Inventory, Failure> {
+        Ok(self.ask_for(Everything::default())?.inventory)
+    }
+
+    fn ask_for(&self, question: Everything) -> Result<Survey, Failure> {
         // Before NVML is touched: as root, its init makes device nodes and calls nvidia-modprobe.
         driver::loaded(&self.driver.proc)?;
         let library = self.library();
         let before = self.key(&library);
-        let mut found = self.asker(&library).survey(&Everything { users })?;
+        let mut found = self.marked(self.asker(&library).survey(&question))?;
+        self.marks().clear_but(&question.avoid);
         let inventory = &mut found.inventory;
         let lacking = !inventory.left_out.is_empty();
         inventory.left_out.extend(driver::excluded(&self.driver.proc));
@@ -92,6 +111,25 @@ impl Host {
 
     fn key(&self, library: &OsStr) -> Option<Key> {
         Key::look(&self.driver.proc, library)
+    }
+
+    fn marks(&self) -> Marks<'_> {
+        Marks {
+            ledger: &self.ledger,
+            gpus: snapshot::gpus(&self.driver.proc).unwrap_or_default(),
+            avoid: self.nvml.avoid,
+        }
+    }
+
+    /// An answer of NVML. Where there is none because it hangs at a GPU, that one is left alone from here on.
+    fn marked<Answer>(&self, answer: Result<Answer, Trouble>) -> Result<Answer, Failure> {
+        answer.map_err(|Trouble { failure, hung_at }| {
+            let call = hung_at.as_ref();
+            match call.and_then(|call| Some((call.gpu?, self.marks().put(call)?))) {
+                Some((gpu, avoid)) => stuck::told(&failure, gpu, avoid),
+                None => failure,
+            }
+        })
     }
 
     /// These devices, as the inventory that they were chosen from has them, and nothing else.
@@ -129,7 +167,8 @@ impl Host {
 impl Gpus for Host {
     fn remembered(&self) -> Option<Inventory> {
         let key = self.key(&self.library())?;
-        let inventory = snapshot::remembered(&self.ledger, &key)?;
+        let mut inventory = snapshot::remembered(&self.ledger, &key)?;
+        stuck::leave_out(&mut inventory, self.marks().in_force());
         self.version.replace(inventory.driver.clone());
         Some(inventory)
     }
@@ -143,8 +182,9 @@ impl Gpus for Host {
         let question = Certain {
             known: self.question(devices),
             users: self.unmanaged == Unmanaged::Skip,
+            on_demand_alone: !self.marks().in_force().is_empty(),
         };
-        let answers = self.asker(&self.library()).check(&question)?;
+        let answers = self.marked(self.asker(&self.library()).check(&question))?;
         let of = |(_, device): &(&Gpu, &MigDevice)| {
             let mut asked = question.known.devices().zip(&answers);
             asked

@@ -45,7 +45,7 @@ mod process;
 
 use std::cell::OnceCell;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ pub struct Here {
     /// Inode of our cgroup namespace.
     pub cgroup_namespace: u64,
     /// Where cgroups are mounted: read once, and only for a lease that has cgroups to look at.
-    mounts: OnceCell<Option<Mounts>>,
+    mounts: OnceCell<io::Result<Mounts>>,
 }
 
 impl Here {
@@ -139,8 +139,8 @@ impl Here {
             population => population,
         };
         match self.mounts() {
-            Some(mounts) => worst(container.cgroups.iter().map(|group| population(mounts, group))),
-            None => CgroupState::Unknown,
+            Ok(mounts) => worst(container.cgroups.iter().map(|group| population(mounts, group))),
+            Err(_) => CgroupState::Unknown,
         }
     }
 
@@ -164,7 +164,7 @@ impl Here {
     /// engine's (its parent's), nor an ancestor of those. Only those that can be looked at later: what is mounted.
     ///
     /// # Errors
-    /// A host failure where one of the processes is gone.
+    /// A host failure where one of the processes is gone, or nobody can tell where cgroups are mounted.
     pub fn own_cgroups(&self, pid: i32) -> Result<Vec<CgroupPath>, Failure> {
         let groups = cgroup::of_process(pid).map_err(|error| no_process(pid, &error.to_string()))?;
         self.owned(groups)
@@ -173,28 +173,28 @@ impl Here {
     /// The groups that an OCI spec's `linux.cgroupsPath` names, less those that are nobody's own.
     ///
     /// # Errors
-    /// A host failure where the engine is gone.
+    /// A host failure where the engine is gone, or nobody can tell where cgroups are mounted.
     pub fn own_cgroups_of_spec(&self, cgroups_path: &str) -> Result<Vec<CgroupPath>, Failure> {
-        self.owned(
-            self.mounts()
-                .map(|mounts| mounts.from_spec(cgroups_path))
-                .unwrap_or_default(),
-        )
+        self.owned(self.known_mounts()?.from_spec(cgroups_path))
     }
 
     fn owned(&self, mut groups: Vec<CgroupPath>) -> Result<Vec<CgroupPath>, Failure> {
         let others = cgroup::bystanders()
             .map_err(|error| no_process(nix::unistd::getppid().as_raw(), &error.to_string()))?;
-        let is_mounted = |group: &CgroupPath| {
-            self.mounts()
-                .is_some_and(|mounts| mounts.directory(group).is_some())
-        };
+        let mounts = self.known_mounts()?;
+        let is_mounted = |group: &CgroupPath| mounts.directory(group).is_some();
         groups.retain(|group| cgroup::is_own(group, &others) && is_mounted(group));
         Ok(groups)
     }
 
-    fn mounts(&self) -> Option<&Mounts> {
-        self.mounts.get_or_init(|| Mounts::read().ok()).as_ref()
+    fn mounts(&self) -> &io::Result<Mounts> {
+        self.mounts.get_or_init(Mounts::read)
+    }
+
+    /// For a record: one without the cgroups that its container has would be taken for gone too early.
+    fn known_mounts(&self) -> Result<&Mounts, Failure> {
+        let mounts = self.mounts().as_ref();
+        mounts.map_err(|error| unreadable("/proc/thread-self/mountinfo", error))
     }
 }
 

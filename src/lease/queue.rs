@@ -178,7 +178,7 @@ impl LockedLedger<'_> {
         match read::<Ticket>(&path) {
             // It was dropped, its time being over, and another waiter got its number.
             Ok(Some(found)) if !found.is(ticket) => Ok(()),
-            _ => files::remove(&path).map(|_| ()),
+            _ => files::remove(&path).map(drop),
         }
     }
 }

@@ -59,7 +59,7 @@ pub fn refresh(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     Ledger::open(&config.ledger_dir)?;
     let host = progress::shown(Host::new(&config));
     let before = host.last_remembered();
-    let inventory = host.inventory();
+    let inventory = host.refresh();
     progress::clear();
     let found = found(before.as_ref(), &inventory?, host.remembered().is_some());
     let text = match json {

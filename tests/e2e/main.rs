@@ -27,5 +27,7 @@ mod pods;
 mod reasons;
 mod refusals;
 mod setup;
+mod stuck;
+mod versions;
 mod waiting;
 mod youki;

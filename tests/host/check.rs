@@ -36,6 +36,7 @@ pub fn check_users(node: &Scratch, known: &Inventory, users: bool) -> Vec<Checke
     let question = Certain {
         known: known.clone(),
         users,
+        on_demand_alone: false,
     };
     let question = serde_json::to_string(&question).expect("JSON");
     let mut command = Command::new(PROGRAM);

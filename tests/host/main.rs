@@ -4,6 +4,7 @@ mod check;
 mod refresh;
 mod snapshot;
 mod snapshot_writing;
+mod stuck;
 mod users;
 
 use std::path::{Path, PathBuf};

@@ -195,6 +195,8 @@ exit 1"#;
 const CLEAR: &str = r#"
 for top in "$1" "$1"/*; do
     [ -d "$top/$2" ] || continue
+    # What is frozen on v1 doesn't die.
+    find "$top/$2" -name freezer.state -exec sh -c 'echo THAWED >"$1"' sh {} \; 2>/dev/null
     for try in 1 2 3 4 5 6 7 8 9 10; do
         find "$top/$2" -name cgroup.procs -exec cat {} + 2>/dev/null | grep -vx 0 | xargs -r kill -9 2>/dev/null
         find "$top/$2" -depth -type d -exec rmdir {} + 2>/dev/null

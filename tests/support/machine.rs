@@ -193,6 +193,16 @@ impl Machine {
         })
     }
 
+    /// Waits for the process that asks this machine's NVML as nobody's child.
+    #[track_caller]
+    pub fn await_asking_alone(&self) -> i32 {
+        let alone = || self.asking_nvml().into_iter().find(|pid| session(*pid) == *pid);
+        until("a process that asks NVML, in a session of its own", || {
+            alone().is_some()
+        });
+        alone().expect("one process")
+    }
+
     /// The children of the program under test that ask this machine's NVML.
     pub fn asking_nvml(&self) -> Vec<i32> {
         let library = self.library();
@@ -253,4 +263,12 @@ impl Machine {
             .collect();
         Podman::new(runtime, view, &folders)
     }
+}
+
+/// The session that this process is in: field 6 of its stat.
+fn session(pid: i32) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let field = rest.split_whitespace().nth(3);
+    field.and_then(|field| field.parse().ok()).unwrap_or(0)
 }

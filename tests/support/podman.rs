@@ -131,13 +131,13 @@ impl Podman {
         serde_json::from_str(&text).expect("JSON")
     }
 
-    /// The process of the low-level runtime that creates a container of this Podman now.
+    /// The process of the low-level runtime, or of ours before it, that creates a container of this Podman now.
     #[track_caller]
     pub fn runtime_at_work(&self) -> i32 {
         let ours = self.folder.path().to_str().expect("a path of ours");
         let program = self.runtime.program();
         let found = find(|words| {
-            Path::new(words[0]) == program
+            [program.as_path(), Path::new(INTERPOSED)].contains(&Path::new(words[0]))
                 && words.contains(&"create")
                 && words.iter().any(|word| word.contains(ours))
         });

@@ -6,6 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 /// Long enough for any step on a busy machine; a step that takes longer hangs.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -234,9 +236,13 @@ pub fn say(text: &str) {
 
 /// `kill -9`
 pub fn kill(pid: i32) {
-    use nix::sys::signal::{Signal, kill};
-    kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL)
-        .unwrap_or_else(|why| panic!("kill -9 {pid}: {why}"));
+    kill_with(pid, Signal::SIGKILL);
+}
+
+/// `kill -SIGNAL`
+pub fn kill_with(pid: i32, signal: Signal) {
+    let sent = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+    sent.unwrap_or_else(|why| panic!("kill -{signal} {pid}: {why}"));
 }
 
 fn memory_file() -> File {

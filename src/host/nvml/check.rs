@@ -23,10 +23,10 @@ use crate::mig::{Checked, Gpu, MigDevice, PciBusId, Placement};
 pub fn check(library: &OsStr, asked: &Certain, reporter: &dyn Reporter) -> Result<Vec<Checked>, Failure> {
     let session = Session::open(library, Attach::OnDemand, reporter)?;
     let checked = all(&session, asked);
-    if checked.iter().all(Result::is_ok) {
+    if !session.is_in_doubt() || asked.on_demand_alone {
         return Ok(checked.into_iter().map(settled).collect());
     }
-    // NVML had no answer to something: perhaps because no GPU was attached.
+    // As in a walk. No other GPU is touched but in that case.
     session.shut_down();
     let session = Session::open(library, Attach::All, reporter)?;
     Ok(all(&session, asked).into_iter().map(settled).collect())

@@ -1,20 +1,95 @@
-//! The child's side: cuts itself loose from the engine, asks NVML, and answers on standard output.
+//! The child's side: becomes nobody's child, asks NVML, and answers on standard output.
 
 #![forbid(unsafe_code)]
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::io::Write;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::session::Reporter;
-use super::{Call, Message, Question, check, walk};
+use super::{ALONE, CHECK, Call, INVENTORY, Message, Question, check, walk};
 use crate::failure::Failure;
 
 /// How often the parent is told that NVML still answers.
 const HEARTBEAT: Duration = Duration::from_millis(250);
+
+/// What this program is to do where it was re-executed for NVML alone.
+struct Job {
+    /// Whether nobody is to wait for its end.
+    alone: bool,
+    library: OsString,
+    question: Question,
+}
+
+/// Does what a command line asks of NVML. None where it asks nothing of it: then it is somebody else's.
+pub fn asked(args: &[OsString]) -> Option<ExitCode> {
+    let first = args.first()?.to_str()?;
+    if ![ALONE, INVENTORY, CHECK].contains(&first) {
+        return None;
+    }
+    let job = Job::parse(args);
+    Some(job.map_or(ExitCode::FAILURE, |job| {
+        job.carry_out();
+        ExitCode::SUCCESS
+    }))
+}
+
+impl Job {
+    fn parse(args: &[OsString]) -> Option<Job> {
+        let alone = args.first()?.to_str() == Some(ALONE);
+        let mut words = args.iter().skip(usize::from(alone));
+        let (subcommand, library) = (words.next()?.to_str()?, words.next()?);
+        let question = words.next().map_or(Some(""), |word| word.to_str())?;
+        Some(Job {
+            alone,
+            library: library.clone(),
+            question: Question::parse(subcommand, question)?,
+        })
+    }
+
+    fn carry_out(&self) {
+        if self.alone {
+            if let Err(failure) = become_nobodys_child() {
+                return say(&message::<()>(Err(failure)));
+            }
+        }
+        let progress = Progress::default();
+        tell(progress.clone());
+        match &self.question {
+            Question::Inventory(asked) => say(&message(walk::survey(&self.library, asked, &progress))),
+            Question::Check(asked) => say(&message(check::check(&self.library, asked, &progress))),
+        }
+    }
+}
+
+/// Goes on as a process that none of the engine's waits for, in a session of its own, so that no signal meant for the
+/// engine's reaches it, and with nothing of the engine's open. The one that was started ends here, before NVML is
+/// touched: whatever becomes of the call, whoever started it is through with its child.
+fn become_nobodys_child() -> Result<(), Failure> {
+    close_inherited();
+    nix::unistd::daemon(true, true).map_err(|errno| super::cannot_ask(&errno))
+}
+
+fn close_inherited() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let numbers = open
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let inherited: Vec<i32> = numbers.filter(|fd| *fd > 2).collect();
+    for fd in inherited {
+        // One of them was the listing itself, closed already.
+        let _ = nix::unistd::close(fd);
+    }
+}
 
 /// What NVML is being asked, shared between the thread that asks and the one that tells.
 #[derive(Clone, Default)]
@@ -32,41 +107,16 @@ impl Reporter for Progress {
     }
 }
 
-/// Asks the NVML in `library` and writes the answer to standard output.
-pub fn answer(library: &OsStr, question: &Question) {
-    cut_loose();
-    let progress = Progress::default();
-    tell(progress.clone());
-    match question {
-        Question::Inventory(asked) => say(&message(walk::survey(library, asked, &progress))),
-        Question::Check(asked) => say(&message(check::check(library, asked, &progress))),
-    }
-}
-
-/// A session of our own, so that no signal meant for the engine's reaches us; nothing of the engine's open, so that
-/// nothing waits for our end.
-fn cut_loose() {
-    // Fails only where we lead a process group already, which a fork never does.
-    let _ = nix::unistd::setsid();
-    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
-        return;
-    };
-    let numbers = open
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let inherited: Vec<i32> = numbers.filter(|fd| *fd > 2).collect();
-    for fd in inherited {
-        // One of them was the listing itself, closed already.
-        let _ = nix::unistd::close(fd);
-    }
-}
-
-/// Tells the parent which call is under way, as long as calls come to an end.
+/// Tells the parent which call is under way, as long as calls come to an end; and ends this process as soon as nobody
+/// reads any more. Nobody else could: who asked may be gone, and has never known its number.
 fn tell(progress: Progress) {
     std::thread::spawn(move || {
         let mut told = 0;
         loop {
-            std::thread::sleep(HEARTBEAT);
+            if is_unread_after(HEARTBEAT) {
+                // A call that hangs in the driver is ended when the driver lets it.
+                let _ = kill(Pid::this(), Signal::SIGKILL);
+            }
             let now = progress.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let (count, Some(call)) = now {
                 if count != told {
@@ -76,6 +126,23 @@ fn tell(progress: Progress) {
             }
         }
     });
+}
+
+/// Waits that long, or until the other end of standard output is closed: whether it is.
+fn is_unread_after(patience: Duration) -> bool {
+    let out = std::io::stdout();
+    let Ok(timeout) = Timespec::try_from(patience) else {
+        return false;
+    };
+    let mut polled = [PollFd::new(&out, PollFlags::empty())];
+    match poll(&mut polled, Some(&timeout)) {
+        Ok(0) => false,
+        Ok(_) => true,
+        Err(_) => {
+            std::thread::sleep(patience);
+            false
+        }
+    }
 }
 
 fn say<Answer: Serialize>(message: &Message<Answer>) {

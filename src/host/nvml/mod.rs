@@ -1,8 +1,9 @@
 //! NVML, asked in a child process: it may hang, crash, or keep what it inherits, and the hook must not.
 //!
-//! The child is this very program, re-executed with a hidden subcommand. It has a session of its own and nothing of the
-//! engine's open, and writes [`Message`]s, one JSON line each, to its standard output. The deadline is for one call,
-//! not for all: a cold node needs seconds for each GPU.
+//! The child is this very program, re-executed with a hidden subcommand. Before it touches NVML it becomes nobody's child,
+//! with a session of its own and nothing of the engine's open: one that hangs in the driver can't be ended by anyone, and so
+//! nobody is to wait for it. It writes [`Message`]s, one JSON line each, to its standard output, and ends itself once
+//! nobody reads them. The deadline is for one call, not for all: a cold node needs seconds for each GPU.
 //!
 //! ```text
 //! parent.rs    starts the child and waits for it
@@ -33,10 +34,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
 use crate::mig::{Inventory, MigUuid, User};
 
-pub use child::answer;
-pub use parent::{Asker, broken, library, reap};
+pub use child::asked;
+pub use parent::{Asker, Trouble, broken, library};
 
 /// The hidden subcommand that asks for everything; its arguments are the library, and an [`Everything`] in JSON.
 pub const INVENTORY: &str = "nvml-inventory";
@@ -44,12 +46,26 @@ pub const INVENTORY: &str = "nvml-inventory";
 /// The hidden subcommand that asks about certain devices; its arguments are the library, and a [`Certain`] in JSON.
 pub const CHECK: &str = "nvml-check";
 
+/// Before either of them: go on as nobody's child. Without it the answer is this process's own, for tests and people.
+const ALONE: &str = "nvml-alone";
+
 /// The question for everything, as it may be put.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Everything {
     /// Whether to ask who uses each device.
     pub users: bool,
+    /// GPUs that are not to be asked.
+    pub avoid: Vec<Avoided>,
+}
+
+/// A GPU that is left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Avoided {
+    /// Its NVML index.
+    pub gpu: u32,
+    /// Why, for people.
+    pub reason: String,
 }
 
 /// The question about certain devices.
@@ -60,11 +76,13 @@ pub struct Certain {
     pub known: Inventory,
     /// Whether to ask who uses them.
     pub users: bool,
+    /// Whether there are other GPUs that must not be attached, whatever the answers.
+    pub on_demand_alone: bool,
 }
 
 /// What a child is to ask.
 #[derive(Clone, Debug)]
-pub enum Question {
+enum Question {
     /// Everything.
     Inventory(Everything),
     /// Certain devices.
@@ -72,12 +90,12 @@ pub enum Question {
 }
 
 impl Question {
-    /// What these words of a command line ask, the subcommand first. None where they are none of ours.
-    pub fn parse(subcommand: &str, argument: Option<&str>) -> Option<Question> {
+    /// What these words of a command line ask. None where they are none of ours.
+    fn parse(subcommand: &str, argument: &str) -> Option<Question> {
         match (subcommand, argument) {
-            (INVENTORY, None) => Some(Question::Inventory(Everything::default())),
-            (INVENTORY, Some(how)) => Some(Question::Inventory(serde_json::from_str(how).ok()?)),
-            (CHECK, Some(devices)) => Some(Question::Check(serde_json::from_str(devices).ok()?)),
+            (INVENTORY, "") => Some(Question::Inventory(Everything::default())),
+            (INVENTORY, how) => Some(Question::Inventory(serde_json::from_str(how).ok()?)),
+            (CHECK, devices) => Some(Question::Check(serde_json::from_str(devices).ok()?)),
             _ => None,
         }
     }
@@ -110,11 +128,11 @@ enum Message<Answer> {
 
 /// One call of NVML.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Call {
+pub struct Call {
     /// The GPU's NVML index, once it is about one.
-    gpu: Option<u32>,
+    pub gpu: Option<u32>,
     /// NVML's function.
-    function: String,
+    pub function: String,
 }
 
 impl fmt::Display for Call {
@@ -124,4 +142,10 @@ impl fmt::Display for Call {
             None => f.write_str(&self.function),
         }
     }
+}
+
+/// The failure that there is no child to ask with.
+fn cannot_ask(why: &dyn fmt::Display) -> Failure {
+    Failure::host("NVML can't be asked", why)
+        .remedy("this machine may be out of processes or memory: see 'dmesg' and 'ulimit -a'")
 }

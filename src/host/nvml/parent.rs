@@ -1,4 +1,4 @@
-//! The parent's side: starts the child, waits for its answer no longer than the deadline allows, and leaves it.
+//! The parent's side: starts the child, and waits for its answer no longer than the deadline allows.
 
 #![forbid(unsafe_code)]
 
@@ -6,16 +6,14 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{CHECK, Call, Certain, Everything, INVENTORY, Message, Survey};
+use super::{ALONE, CHECK, Call, Certain, Everything, INVENTORY, Message, Survey, cannot_ask};
 use crate::config::Nvml;
 use crate::failure::Failure;
 use crate::mig::Checked;
@@ -43,12 +41,30 @@ pub struct Asker<'a> {
     pub progress: fn(&str),
 }
 
+/// Why there is no answer.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What is said of it.
+    pub failure: Failure,
+    /// The call that NVML let wait for longer than the deadline.
+    pub hung_at: Option<Call>,
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Trouble {
+        Trouble {
+            failure,
+            hung_at: None,
+        }
+    }
+}
+
 impl Asker<'_> {
     /// Everything NVML knows, asked in a child.
     ///
     /// # Errors
     /// What the child reports, or a host failure when NVML lets one call wait for longer than the deadline.
-    pub fn survey(&self, question: &Everything) -> Result<Survey, Failure> {
+    pub fn survey(&self, question: &Everything) -> Result<Survey, Trouble> {
         self.ask(INVENTORY, question)
     }
 
@@ -56,7 +72,7 @@ impl Asker<'_> {
     ///
     /// # Errors
     /// As [`Asker::survey`].
-    pub fn check(&self, question: &Certain) -> Result<Vec<Checked>, Failure> {
+    pub fn check(&self, question: &Certain) -> Result<Vec<Checked>, Trouble> {
         self.ask(CHECK, question)
     }
 
@@ -64,9 +80,14 @@ impl Asker<'_> {
         &self,
         subcommand: &str,
         question: &impl Serialize,
-    ) -> Result<Answer, Failure> {
-        let question = serde_json::to_string(question).map_err(|error| cannot(&error))?;
-        let mut child = Waited::start(&[subcommand.as_ref(), self.library, question.as_ref()])?;
+    ) -> Result<Answer, Trouble> {
+        let question = serde_json::to_string(question).map_err(|error| cannot_ask(&error))?;
+        let mut child = Waited::start(&[
+            ALONE.as_ref(),
+            subcommand.as_ref(),
+            self.library,
+            question.as_ref(),
+        ])?;
         child.answer(self.deadline, self.progress)
     }
 }
@@ -90,47 +111,11 @@ fn default_library(root: &Path) -> OsString {
     }
 }
 
-/// Children that were ended and not waited for yet.
-static LEFT: Mutex<Vec<Child>> = Mutex::new(Vec::new());
-
-/// How long a killed child's end is waited for. One that takes longer is stuck in the driver.
-const REAPING: Duration = Duration::from_millis(50);
-
-/// Takes note of the ends of children that were left behind. For a process that is about to become another program, to
-/// which they would be strangers; for any other, whoever is its parent does it.
-pub fn reap() {
-    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
-    left.retain_mut(|child| {
-        await_end(child, REAPING);
-        matches!(child.try_wait(), Ok(None))
-    });
-}
-
-fn await_end(child: &Child, patience: Duration) {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let end = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    if let (Some(end), Ok(timeout)) = (end, Timespec::try_from(patience)) {
-        // Whether it has ended is asked next.
-        let _ = poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&timeout));
-    }
-}
-
-/// A child that is ended, never waited for, when we are done with it: its end can take as long as the driver likes.
+/// The end of a pipe at which an answer comes out. The child ends itself once this is closed.
 struct Waited {
-    child: Option<Child>,
     out: ChildStdout,
     unread: Vec<u8>,
     asking: Option<Call>,
-}
-
-impl Drop for Waited {
-    fn drop(&mut self) {
-        // It has answered, or never will. One stuck in the driver dies when the driver lets it.
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(child);
-        }
-    }
 }
 
 impl Waited {
@@ -141,14 +126,12 @@ impl Waited {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let mut child = command.spawn().map_err(|error| cannot(&error))?;
-        let out = child
-            .stdout
-            .take()
-            .ok_or_else(|| cannot(&"no pipe to the child"))?;
+        let mut child = command.spawn().map_err(|error| cannot_ask(&error))?;
+        let out = child.stdout.take();
+        // Ends as soon as it has started the one that asks, before anything can hang.
+        child.wait().map_err(|error| cannot_ask(&error))?;
         Ok(Waited {
-            child: Some(child),
-            out,
+            out: out.ok_or_else(|| cannot_ask(&"no pipe to the child"))?,
             unread: Vec::with_capacity(64 << 10),
             asking: None,
         })
@@ -159,7 +142,7 @@ impl Waited {
         &mut self,
         deadline: Duration,
         progress: fn(&str),
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, Trouble> {
         let mut until = Instant::now() + deadline;
         loop {
             while let Some(line) = self.next_line() {
@@ -170,7 +153,7 @@ impl Waited {
                     }
                     Message::Answer(answer) => return Ok(answer),
                     Message::Failed { what, why, remedy } => {
-                        return Err(Failure::host(what, why).remedy(remedy));
+                        return Err(Failure::host(what, why).remedy(remedy).into());
                     }
                 }
                 until = Instant::now() + deadline;
@@ -180,10 +163,10 @@ impl Waited {
             }
             let mut chunk = [0; 64 << 10];
             match self.out.read(&mut chunk) {
-                Ok(0) => return Err(broken("it ended without an answer")),
+                Ok(0) => return Err(broken("it ended without an answer").into()),
                 Ok(count) => self.unread.extend_from_slice(&chunk[..count]),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(broken(&error.to_string())),
+                Err(error) => return Err(broken(&error.to_string()).into()),
             }
         }
     }
@@ -206,21 +189,21 @@ impl Waited {
         }
     }
 
-    fn stuck(&self, deadline: Duration) -> Failure {
+    fn stuck(&self, deadline: Duration) -> Trouble {
         let call = self
             .asking
             .as_ref()
             .map_or_else(|| "its start".to_owned(), Call::to_string);
-        Failure::host("NVML hangs", format!("no answer to {call} within {}s", deadline.as_secs())).remedy(
+        let why = format!("no answer to {call} within {}s", deadline.as_secs());
+        let failure = Failure::host("NVML hangs", why).remedy(
             "'nvidia-smi' shows the same and 'dmesg' why; a GPU without persistence mode ('nvidia-smi -pm 1') starts \
              slowly: raise nvml.deadline for it",
-        )
+        );
+        Trouble {
+            failure,
+            hung_at: self.asking.clone(),
+        }
     }
-}
-
-fn cannot(why: &dyn std::fmt::Display) -> Failure {
-    Failure::host("NVML can't be asked", why)
-        .remedy("this machine may be out of processes or memory: see 'dmesg' and 'ulimit -a'")
 }
 
 /// The failure that the child didn't do what it is for.

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::mem::ManuallyDrop;
 
@@ -35,6 +36,8 @@ pub struct Session<'a> {
     pub nvml: ManuallyDrop<Nvml>,
     /// The driver's version: `550.54.15`.
     pub driver: String,
+    attach: Attach,
+    doubt: Cell<bool>,
     reporter: &'a dyn Reporter,
 }
 
@@ -58,8 +61,15 @@ impl<'a> Session<'a> {
         Ok(Session {
             driver: driver.map_err(|error| trouble::unusable(library, call, &error))?,
             nvml,
+            attach,
+            doubt: Cell::new(false),
             reporter,
         })
+    }
+
+    /// Whether a GPU had no answer that one might have had which init attached.
+    pub fn is_in_doubt(&self) -> bool {
+        self.attach == Attach::OnDemand && self.doubt.get()
     }
 
     /// Ends it, so that another can be opened.
@@ -87,7 +97,11 @@ impl<'a> Session<'a> {
         asked: impl FnOnce() -> Result<T, NvmlError>,
     ) -> Result<T, NvmlError> {
         self.reporter.asking(Some(gpu), call);
-        asked()
+        let answer = asked();
+        if answer.as_ref().err().is_some_and(trouble::may_be_inits) {
+            self.doubt.set(true);
+        }
+        answer
     }
 
     /// The GPU of that index. By index alone: a search by UUID or bus id may wake others on its way.

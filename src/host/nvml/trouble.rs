@@ -23,6 +23,21 @@ pub fn of_gpu(error: &NvmlError) -> Reason {
     }
 }
 
+/// Whether NVML may have answered so for no reason but that its init attached no GPU: any error that says nothing of the
+/// GPU itself or of what was asked.
+pub fn may_be_inits(error: &NvmlError) -> bool {
+    !matches!(
+        error,
+        NvmlError::GpuLost
+            | NvmlError::ResetRequired
+            | NvmlError::NotFound
+            | NvmlError::NotSupported
+            | NvmlError::NoPermission
+            | NvmlError::InsufficientSize(_)
+            | NvmlError::FailedToLoadSymbol(_)
+    )
+}
+
 /// MIG mode is on now, or off, and is to be the opposite.
 pub fn pending(on_now: bool) -> Reason {
     let change = if on_now { "switched off" } else { "switched on" };

@@ -24,10 +24,11 @@ type ProfilesByModel = BTreeMap<String, Vec<GpuProfile>>;
 pub fn survey(library: &OsStr, asked: &Everything, reporter: &dyn Reporter) -> Result<Survey, Failure> {
     let session = Session::open(library, Attach::OnDemand, reporter)?;
     let found = all(&session, library, asked, reporter)?;
-    if !found.inventory.gpus.is_empty() {
+    // No document promises that every driver goes on from an init that attached no GPU. But one that is to be left alone
+    // must not be attached, and one that answers says that this is not it.
+    if !found.inventory.gpus.is_empty() || !asked.avoid.is_empty() || !session.is_in_doubt() {
         return Ok(found);
     }
-    // Not one GPU answers: perhaps because none was attached.
     session.shut_down();
     let session = Session::open(library, Attach::All, reporter)?;
     all(&session, library, asked, reporter)
@@ -52,7 +53,9 @@ fn all(
     };
     let mut gpus = Vec::new();
     for index in 0..count {
-        match walk.gpu(index) {
+        let avoided = asked.avoid.iter().find(|avoided| avoided.gpu == index);
+        let found = avoided.map_or_else(|| walk.gpu(index), |avoided| Err(avoided.reason.clone()));
+        match found {
             Ok(gpu) => gpus.push(gpu),
             Err(reason) => walk.left_out.push(LeftOut {
                 what: format!("GPU {index}"),

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::moment;
+
 /// What can be seen of the node without asking the driver.
 ///
 /// It doesn't show MIG mode, profiles, UUIDs, or whether a GPU still answers: a check of the chosen devices does.
@@ -35,13 +37,18 @@ impl Key {
         let text = |path: &Path| std::fs::read_to_string(path).ok();
         Some(Key {
             program: env!("CARGO_PKG_VERSION").to_owned(),
-            boot: text(Path::new("/proc/sys/kernel/random/boot_id"))?,
+            boot: moment::boot()?,
             driver: text(&driver.join("version"))?,
             library: library.to_str()?.to_owned(),
-            gpus: names(&driver.join("gpus"), "").ok()?,
+            gpus: gpus(proc)?,
             instances: instances(&driver.join("capabilities")).ok()?,
         })
     }
+}
+
+/// The bus ids of the GPUs that the driver has, those that it was told to leave out too.
+pub fn gpus(proc: &Path) -> Option<Vec<String>> {
+    names(&proc.join("driver/nvidia/gpus"), "").ok()
 }
 
 /// Folders only: what is in an access file is read for the device that is chosen.

@@ -5,16 +5,19 @@
 
 #![forbid(unsafe_code)]
 
-mod file;
 mod key;
 
 use std::path::Path;
 
-use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use super::kept::Folder;
+use super::moment::since_boot;
 use crate::mig::Inventory;
-pub use key::Key;
+pub use key::{Key, gpus};
+
+/// The file's name in the ledger's folder.
+const NAME: &str = "inventory.json";
 
 /// The layout of the file. Any other than this is not read.
 const VERSION: u32 = 1;
@@ -52,7 +55,8 @@ pub fn last(ledger: &Path) -> Option<Inventory> {
 }
 
 fn read(ledger: &Path) -> Option<Snapshot> {
-    let snapshot: Snapshot = serde_json::from_slice(&file::read(ledger)?).ok()?;
+    let text = Folder::of_ledger(ledger)?.read(NAME)?;
+    let snapshot: Snapshot = serde_json::from_slice(&text).ok()?;
     (snapshot.version == VERSION).then_some(snapshot)
 }
 
@@ -69,10 +73,5 @@ fn try_to_remember(ledger: &Path, key: Key, inventory: &Inventory, lacking: bool
         lacking,
         inventory: inventory.clone(),
     };
-    file::write(ledger, &serde_json::to_vec(&snapshot).ok()?)
-}
-
-fn since_boot() -> Option<u64> {
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
-    u64::try_from(std::time::Duration::from(now).as_millis()).ok()
+    Folder::of_ledger(ledger)?.write(NAME, &serde_json::to_vec(&snapshot).ok()?)
 }

@@ -36,8 +36,6 @@ impl RealRuntime {
     /// Becomes the real runtime: same process, same words, same environment.
     #[must_use = "it comes back only where that failed"]
     pub fn become_it(&self, args: &[OsString]) -> Failure {
-        // The real runtime never had a child: it shall not find one.
-        crate::host::nvml::reap();
         let error = Command::new(&self.path).args(args).exec();
         self.cannot_run(&error)
     }

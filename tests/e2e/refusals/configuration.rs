@@ -15,7 +15,7 @@ fn what_stands_in_it_is_wrong() {
     for (text, why) in [
         (
             "[nvml]\nlibary = \"/x\"\n",
-            "line 2: unknown field `libary`, expected `library` or `deadline`",
+            "line 2: unknown field `libary`, expected one of `library`, `deadline`, `avoid`",
         ),
         (
             "allow_priviledged = true\n",

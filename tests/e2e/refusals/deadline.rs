@@ -6,9 +6,11 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use super::{ASKS, HOST, config, refuses, serves, state};
 use crate::support::machine::{Machine, PROGRAM};
-use crate::support::process::{Outcome, is_alive, kill, run_with, until};
+use crate::support::process::{Outcome, is_alive, kill, kill_with, run_with, until};
 use crate::support::runtime::{Engine, Runtime};
 
 const REMEDY: &str = "'nvidia-smi' shows the same and 'dmesg' why; a GPU without persistence mode \
@@ -23,19 +25,24 @@ fn impatient(name: &str) -> Machine {
 
 #[test]
 fn a_call_that_hangs_is_named_with_its_gpu() {
-    for (fault, call) in [
-        ("nvmlInitWithFlags", "nvmlInit"),
-        ("nvmlDeviceGetCount", "nvmlDeviceGetCount"),
-        ("nvmlDeviceGetMigMode@0", "nvmlDeviceGetMigMode for GPU 0"),
+    for (fault, call, gpu) in [
+        ("nvmlInitWithFlags", "nvmlInit", None),
+        ("nvmlDeviceGetCount", "nvmlDeviceGetCount", None),
+        ("nvmlDeviceGetMigMode", "nvmlDeviceGetMigMode", Some(0)),
         (
-            "nvmlDeviceGetMigDeviceHandleByIndex@5",
-            "nvmlDeviceGetMigDeviceHandleByIndex for GPU 5",
+            "nvmlDeviceGetMigDeviceHandleByIndex",
+            "nvmlDeviceGetMigDeviceHandleByIndex",
+            Some(5),
         ),
     ] {
         let machine = impatient("hgx-h100");
-        machine.set(&[&format!("hang={fault}")]).expect("a fault");
+        let on = gpu.map(|gpu| format!("@{gpu}")).unwrap_or_default();
+        machine.set(&[&format!("hang={fault}{on}")]).expect("a fault");
         let started = Instant::now();
-        let line = format!("NVML hangs: no answer to {call} within 1s; {REMEDY}");
+        let about = gpu.map(|gpu| format!(" for GPU {gpu}")).unwrap_or_default();
+        let left_alone = gpu.map(|gpu| format!(", so GPU {gpu} is left alone for 5m"));
+        let left_alone = left_alone.unwrap_or_default();
+        let line = format!("NVML hangs: no answer to {call}{about} within 1s{left_alone}; {REMEDY}");
         refuses(&machine, ASKS, HOST, &line);
         let took = started.elapsed();
         assert!(
@@ -71,7 +78,7 @@ fn a_live_container_is_not_kept_waiting_either() {
     let view = Runtime::Runc.views()[0];
     let bundle = machine.bundle().annotation("mig.profile", "1g.10gb").write();
     let outcome = Engine::new(Runtime::Runc, view).run(&bundle).failed();
-    let line = "oci-mig-hook: NVML hangs: no answer to nvmlDeviceGetUUID for GPU 0 within 1s; ";
+    let line = "oci-mig-hook: NVML hangs: no answer to nvmlDeviceGetUUID for GPU 0 within 1s, so GPU 0 is left alone";
     assert!(outcome.stderr.contains(line), "{outcome}");
     assert_eq!(machine.leases(), 0);
 }
@@ -94,9 +101,9 @@ fn what_hangs_has_nothing_of_the_engines_open() {
         .write_all(config(ASKS).to_string().as_bytes())
         .expect("its document");
     drop(input);
-    until("a child that hangs", || machine.asking_nvml().len() == 1);
-    let child = machine.asking_nvml()[0];
-    until("the child to cut itself loose", || session(child) == child);
+    let child = machine.await_asking_alone();
+    // As if it hung in the driver: it does nothing more, not even end itself.
+    kill_with(child, Signal::SIGSTOP);
 
     // Others can give back what they hold meanwhile.
     let ended = state(&[("mig.profile", "1g.10gb")]).to_string();
@@ -125,19 +132,10 @@ fn what_hangs_has_nothing_of_the_engines_open() {
         .expect("the end of the engine's pipes");
     assert_eq!(said.expect("pipes"), b"");
     assert!(is_alive(child), "it hangs and keeps nothing open");
-    machine.set(&["hang="]).expect("no fault");
+    // Nobody reads its answer any more: it ends itself, though the call still hangs.
+    kill_with(child, Signal::SIGCONT);
     until("the child's end", || !is_alive(child));
     assert_eq!(machine.leases(), 0);
-}
-
-/// The session that this process is in: field 6 of its stat.
-fn session(pid: i32) -> i32 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    rest.split_whitespace()
-        .nth(3)
-        .and_then(|field| field.parse().ok())
-        .unwrap_or(0)
 }
 
 /// A node with eight GPUs without persistence mode, each of which takes that long to wake up.

@@ -3,6 +3,7 @@
 use super::waiting;
 use crate::support::bundle::Bundle;
 use crate::support::cgroups::View;
+use crate::support::docker;
 use crate::support::machine::{Machine, PROGRAM};
 use crate::support::podman::IMAGE;
 use crate::support::process::{DEADLINE, kill, run, start, until};
@@ -73,6 +74,33 @@ fn oci_mig_runtime_waits() {
         waits.wait(DEADLINE).ok();
         engine.container(&second).delete(true).ok();
         machine.assert_free(&format!("{runtime} {view}"));
+    }
+}
+
+/// dockerd and containerd wait with it, and serve others meanwhile; one that is given up leaves the queue.
+#[test]
+fn docker_waits() {
+    for (runtime, view) in docker::everywhere().filter(|(runtime, _)| *runtime == Runtime::Runc) {
+        let machine = Machine::with(&["1g.10gb"]);
+        let docker = machine.docker(runtime, view);
+        let (asks, waits) = (docker.ask("profile", "1g.10gb"), docker.ask("wait", "5m"));
+        let holder = docker.sleeper(&[&asks]);
+        let mut waiter = start(&mut docker.foreground(&[&asks, &waits], &["true"]), None);
+        until("a place in the queue", || waiting(&machine).len() == 1);
+        docker.run(&[], "true").ok();
+        docker.call(&["rm", "--force", &holder]).ok();
+        waiter.wait(DEADLINE).ok();
+        machine.assert_free(&format!("docker {runtime} {view}"));
+
+        let holder = docker.sleeper(&[&asks]);
+        let mut given_up = start(&mut docker.foreground(&[&asks, &waits], &["true"]), None);
+        until("a place in the queue", || waiting(&machine).len() == 1);
+        let pid = waiting(&machine)[0]["process"]["pid"].as_i64().expect("a pid");
+        kill(pid as i32);
+        given_up.wait(DEADLINE).failed();
+        docker.call(&["rm", "--force", &holder]).ok();
+        docker.run(&[&asks], "true").ok();
+        machine.assert_free(&format!("docker {runtime} {view}, given up"));
     }
 }
 

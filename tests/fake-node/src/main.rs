@@ -50,6 +50,7 @@ tests/nodes/README.md explains NODE.json; the files beside it are nodes to start
   first_touch_ms=3000            so does the first call of a process that needs a certain GPU (no persistence mode)
   needs_attach=1                 GPUs that init didn't attach can't be used
   hang=nvmlDeviceGetUUID         this function never answers; ...@2 for GPU 2 only
+  hang=exit                      a process that has initialised NVML never ends
   fail=nvmlInit_v2:9             it answers with this code (a number, or DRIVER_NOT_LOADED); ...@2:15 for GPU 2 only
   lost=2                         GPU 2 has fallen off the bus (or its UUID or PCI bus id)
   process=MIG-<uuid>:4711        this process computes on that device; graphics= it draws, mps= it computes by MPS

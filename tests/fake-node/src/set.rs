@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use fake_nvml::code::Code;
 use fake_nvml::exports::is_exported;
+use fake_nvml::session::EXIT;
 use fake_nvml::state::{Fail, Process, State, Target, Work};
 
 /// Applies one `KEY=VALUE`. Lists grow by one with each; an empty value clears them.
@@ -61,7 +62,10 @@ fn target(value: &str, state: &State) -> Result<Target> {
         Some((function, on)) => (function, Some(gpu(on, state)?)),
         None => (value, None),
     };
-    ensure!(is_exported(function), "fake-nvml has no function {function}");
+    ensure!(
+        is_exported(function) || function == EXIT,
+        "fake-nvml has no function {function}"
+    );
     Ok(Target {
         function: function.to_owned(),
         gpu: on,

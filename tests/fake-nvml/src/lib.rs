@@ -25,5 +25,5 @@ mod handle;
 mod layout;
 mod live;
 mod place;
-mod session;
+pub mod session;
 pub mod state;

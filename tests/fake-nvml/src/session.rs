@@ -3,9 +3,10 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Once, PoisonError, RwLock};
 
 use crate::code::Code;
+use crate::live;
 use crate::state::{ComputeInstance, GiProfile, Gpu, GpuInstance, State};
 
 /// From the first `nvmlInit` to the last `nvmlShutdown`.
@@ -33,6 +34,17 @@ pub fn current() -> Option<Arc<Session>> {
     open.as_ref().map(|open| open.session.clone())
 }
 
+/// What `hang` calls the end of a process that has initialised NVML: the driver may hang there as well.
+pub const EXIT: &str = "exit";
+
+extern "C" fn at_exit() {
+    let now = live::now();
+    if now.hangs(EXIT, None) {
+        now.trace(EXIT, None, None);
+        live::hang_while_told(EXIT, None);
+    }
+}
+
 /// Begins a session, or counts one more user of the one there is, whose GPUs stay as attached as they are.
 pub fn open(dir: &Path, attached: bool) -> Result<Arc<Session>, Code> {
     let mut open = OPEN.write().unwrap_or_else(PoisonError::into_inner);
@@ -40,6 +52,11 @@ pub fn open(dir: &Path, attached: bool) -> Result<Arc<Session>, Code> {
         open.inits += 1;
         return Ok(open.session.clone());
     }
+    static AT_EXIT: Once = Once::new();
+    AT_EXIT.call_once(|| {
+        // SAFETY: a function of this library, which stays loaded: whoever unloads it doesn't hang on purpose.
+        unsafe { libc::atexit(at_exit) };
+    });
     let state = State::load(dir).map_err(|error| unreadable(dir, &error))?;
     let session = Arc::new(Session {
         number: NUMBER.fetch_add(1, Ordering::Relaxed),
