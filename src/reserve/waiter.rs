@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{Asker, Refused, Reserver};
 use crate::failure::Failure;
-use crate::lease::{End, Ticket, Watch};
+use crate::lease::transition::ProcessState;
+use crate::lease::{End, Process, Ticket, Watch};
 use crate::policy::Earlier;
 use crate::request::{Request, Wait, keys};
 
@@ -16,6 +17,8 @@ const TOLD: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs
 pub struct Waiter {
     /// Its place.
     pub ticket: Ticket,
+    /// The process that its lease would be bound to.
+    maker: Process,
     wait: Wait,
     watch: Watch,
     /// Its time is over, and the node was read a last time.
@@ -38,6 +41,7 @@ impl Waiter {
         let ticket = Ticket::new(reserver.here, &asker.container.id, request, time)?;
         Ok(Some(Waiter {
             ticket,
+            maker: asker.container.process,
             wait,
             watch,
             is_last: false,
@@ -45,7 +49,8 @@ impl Waiter {
         }))
     }
 
-    /// Sleeps until something changes. After its time, has the node read a last time, and then gives up.
+    /// Sleeps until something changes. After its time, has the node read a last time, and then gives up; at once where
+    /// nobody is left to make the container.
     pub fn sleep(
         &mut self,
         reserver: &Reserver<'_>,
@@ -61,7 +66,12 @@ impl Waiter {
             return known.read_anew(reserver.gpus);
         }
         self.tell(reserver, &refused, left);
-        self.watch.sleep(refused.ends.iter().chain(known.ends()), left);
+        let maker = reserver.here.end_of(&self.maker);
+        let ends = refused.ends.iter().chain(known.ends()).chain(&maker);
+        self.watch.sleep(ends, left);
+        if reserver.here.process_state(&self.maker) == ProcessState::Gone {
+            return Err(self.abandoned());
+        }
         known.catch_up(reserver.gpus);
         Ok(())
     }
@@ -87,6 +97,13 @@ impl Waiter {
             format!("container {} waits", self.ticket.short_name()),
             format!("{what}: {why}; {place}, {seconds}s left"),
         ));
+    }
+
+    /// The failure of one whose engine was killed, or whose container: it must not keep its place for nobody.
+    fn abandoned(&self) -> Failure {
+        let what = format!("container {} doesn't wait any longer", self.ticket.short_name());
+        let why = format!("process {}, for which it waited, has ended", self.maker.pid);
+        Failure::host(what, why).remedy("start the container again")
     }
 
     /// The refusal of one who has waited long enough.

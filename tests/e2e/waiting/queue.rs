@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::{Asking, PROFILE, ask, wait, waiting};
 use crate::refusals::config;
 use crate::support::machine::Machine;
-use crate::support::process::{DEADLINE, kill, start, until};
+use crate::support::process::{DEADLINE, is_alive, kill, start, until};
 
 fn one_device() -> Machine {
     Machine::with(&["1g.10gb"])
@@ -154,6 +154,29 @@ fn the_end_of_a_holder_wakes() {
     kill(engine.pid());
     engine.wait(DEADLINE);
     waiter.served();
+}
+
+/// The engine that a waiter would answer is killed, and nothing tells the waiter: it leaves the queue all the same.
+#[test]
+fn who_would_be_served_for_nobody_gives_up() {
+    let machine = one_device();
+    let holder = ask(&machine, &[PROFILE]).served();
+    let program = machine.program("precreate");
+    let mut engine = Command::new("sh");
+    engine.args(["-c", "\"$@\"; exec sleep 1000", "sh"]);
+    engine.arg(program.get_program()).args(program.get_args());
+    let asks = config(&[PROFILE, ("mig.wait", "10m")]).to_string();
+    let mut engine = start(&mut engine, Some(&asks));
+    until("a place in the queue", || waiting(&machine).len() == 1);
+    let hook = machine.await_stage("precreate");
+    kill(engine.pid());
+    until("the hook's end", || !is_alive(hook));
+    assert_eq!(waiting(&machine).len(), 0, "it left by itself");
+    let outcome = engine.wait(DEADLINE);
+    let why = format!("process {}, for which it waited, has ended", engine.pid());
+    assert!(outcome.stderr.contains(&why), "{outcome}");
+    holder.give_back(&machine);
+    machine.assert_free("nobody took it");
 }
 
 /// What is waited for asks the driver nothing: it is looked at once, before and after.
