@@ -181,6 +181,11 @@ impl LockedLedger<'_> {
     /// # Errors
     /// A host failure where it can't be removed.
     pub fn leave(&mut self, ticket: &Ticket) -> Result<(), Failure> {
-        files::remove(&self.ledger().waiting().join(ticket.file_name())).map(drop)
+        let path = self.ledger().waiting().join(ticket.file_name());
+        match read::<Ticket>(&path) {
+            // It was dropped, its time being over, and another waiter got its number.
+            Ok(Some(found)) if !found.is(ticket) => Ok(()),
+            _ => files::remove(&path).map(drop),
+        }
     }
 }

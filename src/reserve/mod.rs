@@ -245,8 +245,14 @@ impl Reserver<'_> {
         if !transition::is_still_reserved(found, Checks::ALL) {
             return Err(taken_back_meanwhile());
         }
-        ledger.put(&lease)?;
-        Ok(lease)
+        match ledger.put(&lease) {
+            Ok(()) => Ok(lease),
+            // It would stand as this process's own until somebody looks.
+            Err(failure) => Err(match ledger.remove(&lease) {
+                Ok(()) => failure,
+                Err(other) => failure.and(&other),
+            }),
+        }
     }
 
     fn undo(&self, lease: &Lease, failure: Failure) -> Failure {

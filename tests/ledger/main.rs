@@ -2,6 +2,7 @@
 
 mod liveness;
 mod node;
+mod queue;
 mod records;
 mod remembered;
 mod transaction;

@@ -217,3 +217,19 @@ fn a_reservation_that_is_taken_back_while_the_driver_is_asked_is_not_handed_over
     assert_eq!(failure.exit() as i32, 3);
     assert_eq!(ledger.contents().unwrap().leases, []);
 }
+
+/// Its devices are free at once, not only once somebody finds that the process which reserved them is gone.
+#[test]
+fn a_reservation_that_can_not_be_handed_over_goes_back() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let devices = scratch.path().join("devices");
+    let node = Node::new(7, |_| {
+        std::fs::rename(&devices, scratch.path().join("elsewhere")).unwrap();
+        Checked::AsKnown
+    });
+    let failure = reserve_on(&node, &ledger, ONE, container("a"), LeaseState::Held).unwrap_err();
+    let text = failure.to_string();
+    assert!(text.starts_with("ledger: can't write "), "{text}");
+    assert_eq!(ledger.contents().unwrap().leases, []);
+}

@@ -5,6 +5,7 @@ use super::{ASKS, HOST, REFUSED, refuses, serves};
 use crate::support::machine::Machine;
 
 const PROFILE: &str = "mig.profile";
+const STATUS: &str = "see 'oci-mig-hook status'";
 const HELD: &str = "wait with mig.wait=30s, or see 'oci-mig-hook status'";
 const OFFERED: &str = "not created are 1g.10gb+me, 1g.20gb, 4g.40gb, 7g.80gb";
 
@@ -60,7 +61,7 @@ fn the_node_has_none() {
         ),
         (
             &[("mig.device", device)],
-            format!("no {device}: this node has 3, and it is none of them; {HELD}"),
+            format!("no {device}: this node has 3, and it is none of them; {STATUS}"),
         ),
         (
             &[(PROFILE, "1g.10gb"), ("mig.gpu", gpu)],
