@@ -20,7 +20,7 @@ use crate::mig::MigUuid;
 /// 'oci-mig-hook setup podman' or 'docker' makes that so.
 ///
 /// Other keys: mig.memory=10GB, mig.compute=2 (at least that much), mig.count=2, mig.gpu=GPU-...|BUS ID|PRODUCT*,
-/// mig.device=MIG-... oci-mig-hook(1) explains each.
+/// mig.device=MIG-..., mig.wait=5m (wait until one comes free). oci-mig-hook(1) explains each.
 #[derive(Debug, Parser)]
 #[command(name = "oci-mig-hook", version, verbatim_doc_comment, after_help = EXIT_CODES)]
 pub struct Cli {

@@ -11,7 +11,7 @@ use oci_mig_hook::cli::{Cli, Command, PrecreateArgs, ReleaseArgs, SetupEngine, S
 use oci_mig_hook::failure::{Exit, Failure};
 use oci_mig_hook::host::nvml;
 use oci_mig_hook::operator::{Engine, Release, Setup, Which};
-use oci_mig_hook::stage::{self, Options, Stage};
+use oci_mig_hook::stage::{self, Options, Stage, Voice};
 use oci_mig_hook::{operator, report};
 
 fn main() -> ExitCode {
@@ -51,7 +51,11 @@ fn hook_entry(args: &[OsString]) -> Option<(Stage, Options)> {
 }
 
 fn run_stage(stage: Stage, options: &Options) -> anyhow::Result<()> {
-    Ok(stage::run(stage, options, &report::warning_to_engine)?)
+    let voice = Voice {
+        warn: &report::warning_to_engine,
+        wait: &report::waiting_to_engine,
+    };
+    Ok(stage::run(stage, options, voice)?)
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {

@@ -113,12 +113,19 @@ pub fn of_deleted(
     gone(ledger, here, pending, |lease| theirs.may_hold(lease))
 }
 
-/// Takes back a reservation whose container will not come into being, because a step after it failed.
+/// Takes back a reservation whose container will not come into being, because a step after it failed. Only as that step
+/// left it: another maker of the same container may have taken it over meanwhile, and its container may run.
 ///
 /// # Errors
-/// A host failure where the ledger can't be changed: then it goes back when its maker is gone.
+/// A host failure where the ledger can't be changed or the lease not be read: then it goes back when its maker is gone.
 pub fn undo(ledger: &mut LockedLedger<'_>, lease: &Lease) -> Result<(), Failure> {
-    ledger.remove(lease)
+    let Some(found) = ledger.get(&lease.id)? else {
+        return Ok(());
+    };
+    match transition::may_undo(found == *lease, Checks::ALL) {
+        true => ledger.remove(lease),
+        false => Ok(()),
+    }
 }
 
 fn is_of(lease: &Lease, ended: Ended<'_>) -> bool {

@@ -190,16 +190,6 @@ fn an_unknown_word_is_answered_with_the_known_ones() {
 
 #[test]
 fn what_later_versions_will_read_is_refused_with_that_reason() {
-    assert_eq!(
-        complaint(&[("mig.profile", "1g.10gb"), ("mig.wait", "60s")]),
-        "mig.wait=1m: waiting is not available in this version; remove mig.wait and retry"
-    );
-    assert_eq!(
-        of_web(&[("mig.wait/web", "60s"), ("mig.profile", "1g.10gb")])
-            .unwrap_err()
-            .to_string(),
-        "mig.wait/web=1m: waiting is not available in this version; remove mig.wait/web and retry"
-    );
     assert!(complaint(&[("mig.profile", "gpu")]).contains("a whole GPU is not available in this version"));
 }
 
@@ -522,13 +512,7 @@ proptest! {
         for key in asked.keys() {
             prop_assert!(printed.get(key).is_some() || (key == keys::COUNT && asked[key] == "1"), "{}", key);
         }
-        match Request::from_annotations(&asked, None) {
-            Ok(read) => prop_assert_eq!(read, Some(request)),
-            Err(failure) => {
-                prop_assert!(request.wait().is_some());
-                prop_assert!(failure.to_string().contains("waiting is not available"), "{}", failure);
-            }
-        }
+        prop_assert_eq!(Request::from_annotations(&asked, None).unwrap(), Some(request));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use oci_mig_hook::host::nvml;
 use oci_mig_hook::oci::RuntimeCall;
-use oci_mig_hook::{report, stage};
+use oci_mig_hook::report;
+use oci_mig_hook::stage::{self, Voice};
 
 const HELP: &str = "\
 oci-mig-runtime stands before a low-level OCI runtime and takes its command line as it comes. On create and run it
@@ -31,7 +32,11 @@ fn main() -> ExitCode {
     let call = RuntimeCall::parse(&args);
     let said = |failure| report::to_runtimes_caller(&failure, call.log.as_ref());
     let warn = |failure: &_| report::warning_to_runtimes_caller(failure, call.log.as_ref());
-    match stage::runtime::run(&call, &args, &warn) {
+    let voice = Voice {
+        warn: &warn,
+        wait: &report::waiting_to_runtimes_caller,
+    };
+    match stage::runtime::run(&call, &args, voice) {
         Ok(ran) => {
             if let Some(failure) = ran.unreleased {
                 said(failure);

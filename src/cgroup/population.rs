@@ -41,40 +41,39 @@ pub(super) fn v2(directory: &Path, besides: Option<i32>) -> Population {
 /// v1 is walked: `besides` is a process that doesn't count. It lists only processes that our pid namespace shows, so a
 /// caller in a child pid namespace must not take `Empty` for more than that.
 ///
-/// Where there are groups below it is walked twice: a process that is moved (systemd sorts those of its container) may
+/// What is found empty is walked once more: a process that is moved meanwhile (systemd sorts those of its container) may
 /// have been behind us each time we looked. Whoever may move them all the time, in every hierarchy, could as well change
 /// the device rules there.
 pub(super) fn walk(directory: &Path, besides: Option<i32>) -> Population {
     match walk_once(directory, besides) {
-        (Population::Empty, 2..) => walk_once(directory, besides).0,
-        (population, _) => population,
+        Population::Empty => walk_once(directory, besides),
+        found => found,
     }
 }
 
-/// What was found, and in how many groups.
-fn walk_once(directory: &Path, besides: Option<i32>) -> (Population, usize) {
+fn walk_once(directory: &Path, besides: Option<i32>) -> Population {
     let counts = |line: &str| besides.is_none_or(|pid| line.parse() != Ok(pid));
     let mut waiting: Vec<PathBuf> = vec![directory.to_owned()];
     let mut seen = 0;
     while let Some(directory) = waiting.pop() {
         seen += 1;
         if seen > MOST_GROUPS {
-            return (Population::Unknown, seen);
+            return Population::Unknown;
         }
         match fs::read_to_string(directory.join("cgroup.procs")) {
-            Ok(procs) if procs.lines().any(counts) => return (Population::Populated, seen),
+            Ok(procs) if procs.lines().any(counts) => return Population::Populated,
             Ok(_) => {}
             Err(error) if is_gone(&error) => continue,
             // A threaded group of v2 has no list of its own (EOPNOTSUPP): who is in there stands in one further up.
-            Err(_) => return (Population::Unknown, seen),
+            Err(_) => return Population::Unknown,
         }
         match below(&directory) {
             Ok(directories) => waiting.extend(directories),
             Err(error) if is_gone(&error) => {}
-            Err(_) => return (Population::Unknown, seen),
+            Err(_) => return Population::Unknown,
         }
     }
-    (Population::Empty, seen)
+    Population::Empty
 }
 
 fn below(directory: &Path) -> std::io::Result<Vec<PathBuf>> {

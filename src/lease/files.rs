@@ -120,14 +120,19 @@ pub fn write<D: Document>(unfinished: &Path, folder: &Path, document: &D) -> io:
     std::fs::rename(unfinished, folder.join(document.file_name()))
 }
 
-/// Removes a file; that it is gone already is no error.
-pub fn remove(path: &Path) -> Result<(), Failure> {
+/// Removes a file, and tells whether it was there: that it is gone already is no error.
+pub fn remove(path: &Path) -> Result<bool, Failure> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(unusable(&format!("can't remove {}", path.display()), &error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(unusable(&format!("can't remove {}", path.display()), &error)),
     }
+}
+
+/// Whether there is no such file. That nobody can tell is no proof of it.
+pub fn is_gone(path: &Path) -> bool {
+    let found = std::fs::symlink_metadata(path);
+    found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// The paths in a folder, without what writers of an earlier version left unfinished in it. None where there is no such

@@ -3,11 +3,12 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::files::{self, entries, make_private, read, unusable, write};
+use super::files::{self, Document, entries, make_private, read, unusable, write};
+use super::liveness::{self, Here};
 use super::lock::{self, Lock};
 use super::transition::Fate;
 use super::unreadable::{Unreadable, known_by_records};
-use super::{DeviceRecord, Lease, LeaseId, LeaseState, VERSION, liveness};
+use super::{DeviceRecord, Lease, LeaseId, LeaseState, VERSION};
 use crate::failure::Failure;
 
 /// The folder of leases.
@@ -99,31 +100,37 @@ impl Ledger {
         read(&path).map_err(|why| Unreadable::new(path, why).failure())
     }
 
-    /// What writers left behind that were killed, and nobody needs: what an earlier version left unfinished, and records
-    /// of devices whose lease isn't there.
+    /// What was left behind by processes that were killed, and nobody needs: what an earlier version left unfinished, records
+    /// of devices whose lease isn't there, tickets of waiters that are gone.
     ///
     /// # Errors
     /// A host failure where a folder can't be listed.
-    pub fn leftovers(&self) -> Result<Vec<PathBuf>, Failure> {
+    pub fn leftovers(&self, here: &Here) -> Result<Vec<PathBuf>, Failure> {
         let mut found = files::unfinished(&self.leases())?;
         for path in entries(&self.devices())? {
             let record = read::<DeviceRecord>(&path);
-            let is_left = |id: &LeaseId| !self.leases().join(Lease::file_name_of(id)).exists();
+            let is_left = |id: &LeaseId| files::is_gone(&self.leases().join(Lease::file_name_of(id)));
             if matches!(record, Ok(Some(record)) if is_left(&record.lease)) {
                 found.push(path);
             }
         }
+        let gone = self.tickets()?.into_iter().filter(|ticket| !ticket.counts(here));
+        found.extend(gone.map(|ticket| self.waiting().join(ticket.file_name())));
         let unfinished = self.unfinished();
-        found.extend(unfinished.exists().then_some(unfinished));
+        found.extend((!files::is_gone(&unfinished)).then_some(unfinished));
         Ok(found)
     }
 
-    fn leases(&self) -> PathBuf {
+    pub(super) fn leases(&self) -> PathBuf {
         self.dir.join("leases")
     }
 
     fn devices(&self) -> PathBuf {
         self.dir.join("devices")
+    }
+
+    pub(super) fn waiting(&self) -> PathBuf {
+        self.dir.join("waiting")
     }
 
     fn unfinished(&self) -> PathBuf {
@@ -160,7 +167,11 @@ impl LockedLedger<'_> {
         self.write(&leases, lease)
     }
 
-    fn write<D: files::Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
+    pub(super) fn ledger(&self) -> &Ledger {
+        self.ledger
+    }
+
+    pub(super) fn write<D: Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
         let unfinished = self.ledger.unfinished();
         write(&unfinished, folder, document).map_err(|error| {
             // It would take the space that is missing. What can't be removed now is overwritten by the next.
@@ -184,12 +195,15 @@ impl LockedLedger<'_> {
         }
     }
 
-    /// Removes a lease, and then its devices' records; that it is gone already is no error.
+    /// Removes a lease, and then its devices' records; that it is gone already is no error. Then the records are gone too,
+    /// or are another lease's by now: who comes late takes nothing away from that one.
     ///
     /// # Errors
     /// A host failure where a file can't be removed. A record that stays behind keeps nothing out of use.
     pub fn remove(&mut self, lease: &Lease) -> Result<(), Failure> {
-        files::remove(&self.ledger.leases().join(Lease::file_name_of(&lease.id)))?;
+        if !files::remove(&self.ledger.leases().join(Lease::file_name_of(&lease.id)))? {
+            return Ok(());
+        }
         for uuid in lease.uuids() {
             files::remove(&self.ledger.devices().join(DeviceRecord::file_name_of(uuid)))?;
         }
@@ -206,8 +220,8 @@ impl LockedLedger<'_> {
         for path in entries(&self.ledger.devices())? {
             match read::<DeviceRecord>(&path) {
                 Ok(Some(record)) if Some(&record.lease) == id.as_ref() => files::remove(&path)?,
-                _ => {}
-            }
+                _ => continue,
+            };
         }
         Ok(())
     }
@@ -217,7 +231,9 @@ impl LockedLedger<'_> {
     /// # Errors
     /// A host failure where one can't be removed.
     pub fn sweep(&mut self, leftovers: &[PathBuf]) -> Result<(), Failure> {
-        leftovers.iter().try_for_each(|path| files::remove(path))
+        leftovers
+            .iter()
+            .try_for_each(|path| files::remove(path).map(drop))
     }
 
     /// Carries out what was decided on a lease.

@@ -12,7 +12,7 @@
 //! | its number is a thread's now (EINVAL, ENOENT)    | gone    | it was a process's when it was recorded (`process::name`) |
 //! | another start time                               | gone    | a number is given anew only when it has become free    |
 //! | the same start, or a tick beside it              | goes on below | a number given anew that soon keeps the device until the newer ends: too long, never too short |
-//! | its pidfd polls readable: zombies                | gone    | every thread has ended, and with it its memory and files |
+//! | its pidfd polls readable: zombies                | gone    | every thread has ended; who was made to share its files is a process by itself |
 //! | it doesn't: a dead leader with living threads    | alive   | the threads still have the device open                 |
 //! | stopped, frozen, paused; killed while frozen     | alive   | it goes on, or ends, once it is let                    |
 //! | no pidfd (EMFILE, ENFILE, ENOMEM, EPERM)         | alive   | the lack is ours                                       |
@@ -23,7 +23,7 @@
 //! | what is seen                                     | it is     | because                                              |
 //! |--------------------------------------------------|-----------|------------------------------------------------------|
 //! | the container had a pid namespace of its own, and its first process is gone | none | the kernel lets that one end only when all others in there, nested ones too, have been reaped |
-//! | it has none of its own                           | none      | a shared one is full or empty whatever it does; who has none is refused, as no device rule would hold |
+//! | it has none of its own                           | none      | a shared one is full or empty whatever it does; who has none is refused, as no device rule would hold, but for a privileged one (README) |
 //! | recorded in another cgroup namespace             | unknown   | its paths mean other groups here                     |
 //! | v2: `populated 1`; v1: a pid in any cgroup.procs | populated | covers frozen ones, threaded groups and what systemd moved below |
 //! | v2: `populated 0`; v1: no pid in any             | empty     | both drop a task when it exits, and a dead leader counts while a thread lives |
@@ -37,19 +37,20 @@
 //! and a /proc that isn't our pid namespace's stop us (`Here::look`). A time namespace's offset is taken out of
 //! start times and of our clock (`clock`). Numbers of namespaces are given anew when a namespace has ended: of a pid
 //! namespace's that is harmless, as all that was recorded in it has ended with it; an engine in a container must share
-//! the host's cgroup namespace (README), which never ends.
+//! the host's cgroup namespace (README), which never ends. A container nested in ours lives in its pid namespace and
+//! below its groups; only CAP_SYS_ADMIN, which is refused, could put it beside them.
 
 mod clock;
 mod process;
 
 use std::cell::OnceCell;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::transition::{CgroupState, Evidence, ProcessState};
-use super::{Container, Lease, LeaseState, Process};
+use super::{Container, End, Lease, LeaseState, Process};
 use crate::cgroup::{self, CgroupPath, Mounts, Population};
 use crate::failure::Failure;
 
@@ -66,7 +67,7 @@ pub struct Here {
     /// Inode of our cgroup namespace.
     pub cgroup_namespace: u64,
     /// Where cgroups are mounted: read once, and only for a lease that has cgroups to look at.
-    mounts: OnceCell<Option<Mounts>>,
+    mounts: OnceCell<io::Result<Mounts>>,
 }
 
 impl Here {
@@ -116,6 +117,14 @@ impl Here {
         }
     }
 
+    /// The end of that process, to sleep until it comes. None where it has come, or can't be seen from here.
+    pub fn end_of(&self, process: &Process) -> Option<End> {
+        match process.pid_namespace == self.pid_namespace {
+            true => process::end_of(process).map(End),
+            false => None,
+        }
+    }
+
     fn cgroup_state(&self, container: &Container, besides: Option<i32>) -> CgroupState {
         if container.cgroups.is_empty() {
             return CgroupState::None;
@@ -130,8 +139,8 @@ impl Here {
             population => population,
         };
         match self.mounts() {
-            Some(mounts) => worst(container.cgroups.iter().map(|group| population(mounts, group))),
-            None => CgroupState::Unknown,
+            Ok(mounts) => worst(container.cgroups.iter().map(|group| population(mounts, group))),
+            Err(_) => CgroupState::Unknown,
         }
     }
 
@@ -155,7 +164,7 @@ impl Here {
     /// engine's (its parent's), nor an ancestor of those. Only those that can be looked at later: what is mounted.
     ///
     /// # Errors
-    /// A host failure where one of the processes is gone.
+    /// A host failure where one of the processes is gone, or nobody can tell where cgroups are mounted.
     pub fn own_cgroups(&self, pid: i32) -> Result<Vec<CgroupPath>, Failure> {
         let groups = cgroup::of_process(pid).map_err(|error| no_process(pid, &error.to_string()))?;
         self.owned(groups)
@@ -164,29 +173,34 @@ impl Here {
     /// The groups that an OCI spec's `linux.cgroupsPath` names, less those that are nobody's own.
     ///
     /// # Errors
-    /// A host failure where the engine is gone.
+    /// A host failure where the engine is gone, or nobody can tell where cgroups are mounted.
     pub fn own_cgroups_of_spec(&self, cgroups_path: &str) -> Result<Vec<CgroupPath>, Failure> {
-        self.owned(
-            self.mounts()
-                .map(|mounts| mounts.from_spec(cgroups_path))
-                .unwrap_or_default(),
-        )
+        self.owned(self.known_mounts()?.from_spec(cgroups_path))
     }
 
     fn owned(&self, mut groups: Vec<CgroupPath>) -> Result<Vec<CgroupPath>, Failure> {
         let others = cgroup::bystanders()
             .map_err(|error| no_process(nix::unistd::getppid().as_raw(), &error.to_string()))?;
-        let is_mounted = |group: &CgroupPath| {
-            self.mounts()
-                .is_some_and(|mounts| mounts.directory(group).is_some())
-        };
+        let mounts = self.known_mounts()?;
+        let is_mounted = |group: &CgroupPath| mounts.directory(group).is_some();
         groups.retain(|group| cgroup::is_own(group, &others) && is_mounted(group));
         Ok(groups)
     }
 
-    fn mounts(&self) -> Option<&Mounts> {
-        self.mounts.get_or_init(|| Mounts::read().ok()).as_ref()
+    fn mounts(&self) -> &io::Result<Mounts> {
+        self.mounts.get_or_init(Mounts::read)
     }
+
+    /// For a record: one without the cgroups that its container has would be taken for gone too early.
+    fn known_mounts(&self) -> Result<&Mounts, Failure> {
+        let mounts = self.mounts().as_ref();
+        mounts.map_err(|error| unreadable("/proc/thread-self/mountinfo", error))
+    }
+}
+
+/// Whether a process has ended.
+pub(super) fn has_come(end: &End) -> bool {
+    process::has_ended(&end.0)
 }
 
 /// One populated group is enough; all must be seen to be empty.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 /// A look at a config.json.
@@ -70,6 +72,22 @@ impl<'json> Spec<'json> {
         (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
     }
 
+    /// How long the runtime lets the hook `program` take when the container is made: the shortest timeout of its entries,
+    /// whose paths end in that name. None where none has one.
+    pub fn hook_timeout(self, program: &str) -> Option<Duration> {
+        let entries = ["/hooks/createRuntime", "/hooks/prestart"].map(|stage| self.array(stage));
+        let is_ours = |entry: &&Value| {
+            let path = entry.get("path").and_then(Value::as_str);
+            path.is_some_and(|path| path.rsplit('/').next() == Some(program))
+        };
+        let ours = entries.into_iter().flatten().filter(is_ours);
+        let seconds = ours.filter_map(|entry| entry.get("timeout")?.as_u64());
+        seconds
+            .filter(|seconds| *seconds > 0)
+            .min()
+            .map(Duration::from_secs)
+    }
+
     /// What stands in the list at that JSON pointer.
     pub fn array(self, pointer: &str) -> impl Iterator<Item = &'json Value> + use<'json> {
         self.0
@@ -133,6 +151,21 @@ mod tests {
         }
         let elsewhere = json!({"linux": {"cgroupsPath": "/a/b"}});
         assert_eq!(Spec(&elsewhere).podman_id(), None);
+    }
+
+    #[test]
+    fn the_shortest_timeout_of_a_hooks_entries_counts() {
+        let entry = |path: &str, timeout: Option<u64>| json!({"path": path, "timeout": timeout});
+        let spec = json!({"hooks": {
+            "prestart": [entry("/usr/bin/oci-mig-hook", Some(30)), entry("/usr/bin/other", Some(1))],
+            "createRuntime": [entry("/usr/bin/oci-mig-hook", Some(20)), entry("/usr/bin/oci-mig-hook", Some(0))],
+            "poststop": [entry("/usr/bin/oci-mig-hook", Some(2))],
+        }});
+        let timeout = |name| Spec(&spec).hook_timeout(name);
+        assert_eq!(timeout("oci-mig-hook"), Some(Duration::from_secs(20)));
+        assert_eq!(timeout("oci-mig"), None);
+        let none = json!({"hooks": {"createRuntime": [entry("/usr/bin/oci-mig-hook", None)]}});
+        assert_eq!(Spec(&none).hook_timeout("oci-mig-hook"), None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ struct Collected {
     ending: Vec<Taken>,
     /// How many others stand.
     standing: usize,
-    /// What killed writers had left behind.
+    /// What killed processes had left behind.
     leftovers: Vec<PathBuf>,
     /// Lease files that can't be read, and what holds their devices still.
     unreadable: Vec<Kept>,
@@ -53,8 +53,8 @@ struct Kept {
 /// Takes back what is free. With `dry_run`, only says what that is.
 ///
 /// # Errors
-/// A host failure where the ledger can't be read or changed, or has a file that can't be read. What was done is printed
-/// all the same.
+/// A host failure where the ledger can't be read or changed: then what could be done is done, and not told; or where it has
+/// a file that can't be read.
 pub fn gc(config: Option<&Path>, dry_run: bool, json: bool) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let Some(ledger) = Ledger::existing(&config.ledger_dir)? else {
@@ -69,7 +69,7 @@ pub fn gc(config: Option<&Path>, dry_run: bool, json: bool) -> anyhow::Result<()
     let here = Here::look()?;
     let lock = if dry_run { None } else { Some(ledger.lock()?) };
     let judgement = lease::judge(ledger.contents()?, &here, config.pending, None);
-    let leftovers = ledger.leftovers()?;
+    let leftovers = ledger.leftovers(&here)?;
     let done = match lock {
         Some(mut locked) => carry_out(&mut locked, &judgement, &leftovers),
         None => Ok(()),
@@ -169,7 +169,7 @@ fn text(collected: &Collected) -> String {
     lines.extend(collected.ending.iter().map(|it| format!("{ending} {}", it.text)));
     if !collected.leftovers.is_empty() {
         let leftovers = words::counted(collected.leftovers.len(), "leftover");
-        lines.push(format!("{removed} {leftovers} of writers that were killed"));
+        lines.push(format!("{removed} {leftovers} of processes that were killed"));
     }
     let standing = words::counted(collected.standing, "lease");
     let nothing = lines.is_empty();

@@ -8,7 +8,8 @@
 //!    when none of its devices is held: devices that share a GPU instance are held one by one.
 //! 4. The GPU first by PCI bus id, then the device first by (GI, CI).
 //!
-//! Several devices are chosen one after another by these rules, each seeing those before it as held.
+//! Several devices are chosen one after another by these rules, each seeing those before it as held. What earlier waiters
+//! could be served with is as good as held to whoever comes later ([`keep`]).
 //!
 //! Memory is NVML's figure for the GPU instance. Where that is cut into several compute instances (`1c.3g.40gb`)
 //! each of them sees all of it and shares it with its siblings, and it counts in full for each.
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod fit;
+mod kept;
 mod phrases;
 mod rank;
 mod refusal;
@@ -24,6 +26,7 @@ mod words;
 use std::collections::BTreeMap;
 
 pub use fit::Shortfall;
+pub use kept::{Earlier, keep};
 pub use refusal::{GpuName, HeldBy, Limit, Refusal};
 
 use crate::mig::{Gpu, Inventory, MigDevice, MigMode, MigUuid, Profile};
@@ -61,6 +64,11 @@ impl Default for Limits {
 pub struct Held(BTreeMap<MigUuid, String>);
 
 impl Held {
+    /// The same, and this one held as well.
+    fn hold(&mut self, device: &MigUuid, by: &str) {
+        self.0.insert(device.clone(), by.to_owned());
+    }
+
     /// Who holds this device; `None` where it is free.
     pub fn by(&self, device: &MigUuid) -> Option<&str> {
         self.0.get(device).map(String::as_str)
@@ -83,6 +91,32 @@ pub fn choose<'a>(
     held: &Held,
     limits: &Limits,
 ) -> Result<Vec<Chosen<'a>>, Refusal> {
+    let candidates = candidates(request, node, limits)?;
+    let exist = candidates.len();
+    let taken = candidates
+        .iter()
+        .filter_map(|candidate| refusal::holder(candidate, held))
+        .collect::<Vec<_>>();
+    if exist - taken.len() < request.count().get().into() {
+        return Err(Refusal::Held {
+            request: Box::new(request.clone()),
+            exist,
+            holders: taken,
+            left_out: refusal::left_out(node),
+        });
+    }
+    Ok(rank::pick(request, &candidates, held))
+}
+
+/// The devices that would do if they were free: as many as the request asks for, or more.
+///
+/// # Errors
+/// A [`Refusal`] that no waiting would change.
+fn candidates<'a>(
+    request: &Request,
+    node: &'a Inventory,
+    limits: &Limits,
+) -> Result<Vec<Chosen<'a>>, Refusal> {
     let asked = request.count().get();
     if u32::from(asked) > limits.devices {
         return Err(Refusal::OverLimit(Limit::Devices {
@@ -93,27 +127,14 @@ pub fn choose<'a>(
     let gpus = usable_gpus(request, node)?;
     let serving = serving(request, node, &gpus)?;
     let allowed = allowed(request, serving, limits)?;
-    let exist = allowed.len();
-    if exist < asked.into() {
-        return Err(Refusal::TooFew {
+    match allowed.len() < asked.into() {
+        true => Err(Refusal::TooFew {
             request: Box::new(request.clone()),
-            exist,
+            exist: allowed.len(),
             left_out: refusal::left_out(node),
-        });
+        }),
+        false => Ok(allowed),
     }
-    let taken = allowed
-        .iter()
-        .filter_map(|candidate| refusal::holder(candidate, held))
-        .collect::<Vec<_>>();
-    if exist - taken.len() < asked.into() {
-        return Err(Refusal::Held {
-            request: Box::new(request.clone()),
-            exist,
-            holders: taken,
-            left_out: refusal::left_out(node),
-        });
-    }
-    Ok(rank::pick(request, &allowed, held))
 }
 
 /// The GPUs that the request accepts and that are in MIG mode, by PCI bus id.

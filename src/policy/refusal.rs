@@ -92,6 +92,13 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Whether it is a matter of time: every other reason stands as long as the node is as it is.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Refusal::Held { .. })
+    }
+}
+
 /// A limit that a request exceeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {

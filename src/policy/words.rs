@@ -9,6 +9,8 @@ use crate::request::{GpuConstraint, Request, keys};
 
 const STATUS: &str = "see 'oci-mig-hook status'";
 
+const WAIT: &str = "wait with mig.wait=30s, or see 'oci-mig-hook status'";
+
 /// Why it was left out says what would bring it back.
 const SEE_TO_LEFT_OUT: &str = "see to what was left out";
 
@@ -199,8 +201,7 @@ fn held(request: &Request, exist: usize, holders: &[HeldBy], left_out: &[LeftOut
     let (taken, by) = (holders.len(), by_gpu(holders));
     if taken == exist {
         let why = format!("{taken} of {exist} held ({by})");
-        return Failure::refused(format!("no free {}", noun(request)), reasons([why], left_out))
-            .remedy(STATUS);
+        return Failure::refused(format!("no free {}", noun(request)), reasons([why], left_out)).remedy(WAIT);
     }
     let why = format!(
         "{} asked for, {} of {exist} free, {taken} held ({by})",
@@ -211,5 +212,5 @@ fn held(request: &Request, exist: usize, holders: &[HeldBy], left_out: &[LeftOut
         format!("not enough free {}", noun(request)),
         reasons([why], left_out),
     )
-    .remedy(STATUS)
+    .remedy(WAIT)
 }

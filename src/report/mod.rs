@@ -44,16 +44,25 @@ pub fn to_engine(failure: &Failure) {
 /// Says of a container that starts what is wrong with it, to the same readers; no log file of an engine's, where only
 /// what failed is looked for.
 pub fn warning_to_engine(failure: &Failure) {
-    let line = warning(failure);
     system_log::warning(failure);
+    to_engines_reader(&warning(failure));
+}
+
+/// Says of a container that waits what it waits for, to the same readers.
+pub fn waiting_to_engine(failure: &Failure) {
+    system_log::info(failure);
+    to_engines_reader(&line(failure));
+}
+
+fn to_engines_reader(line: &str) {
     let own = io::stderr();
-    place::say(own.as_fd(), &line);
+    place::say(own.as_fd(), line);
     if place::is_read_by_the_caller(own.as_fd()) {
         return;
     }
     if let Some(stderr) = Engine::that_called_us().and_then(|engine| engine.stderr()) {
         if !place::is_same(stderr.as_fd(), own.as_fd()) {
-            place::say(stderr.as_fd(), &line);
+            place::say(stderr.as_fd(), line);
         }
     }
 }
@@ -66,6 +75,13 @@ pub fn warning_to_runtimes_caller(failure: &Failure, log: Option<&Log>) {
         log::say(log, "warning", &line);
     }
     place::say(io::stderr().as_fd(), &line);
+}
+
+/// Says of a container that waits what it waits for, as a runtime does: not in the engine's log, which is read for what
+/// failed.
+pub fn waiting_to_runtimes_caller(failure: &Failure) {
+    system_log::info(failure);
+    place::say(io::stderr().as_fd(), &line(failure));
 }
 
 /// Says why a runtime's call failed, as a runtime does: in the system log, in the log that the engine named, and on

@@ -3,12 +3,14 @@
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::termios::{OutputModes, tcgetattr};
 
@@ -23,10 +25,15 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Another thread writes, and is left behind where it gets stuck: these files are shared with the engine, so they
 /// can't be made non-blocking, and a terminal that takes the beginning may keep one waiting for the rest.
 pub fn say(place: BorrowedFd<'_>, line: &str) {
-    let Ok(own) = place.try_clone_to_owned() else {
-        return;
-    };
     let text = text(line, line_end(place));
+    if hand_over(place, text.clone()).is_err() && has_room(place) {
+        let _ = rustix::io::write(place, text.as_bytes());
+    }
+}
+
+/// Has another thread write it. Fails where no file or thread is to be had: that may be the very thing to be said.
+fn hand_over(place: BorrowedFd<'_>, text: String) -> io::Result<()> {
+    let own = place.try_clone_to_owned()?;
     let (done, wait) = mpsc::channel();
     let writer = move || {
         // A terminal may stop writers in the background (stty tostop), and nobody would let us go on.
@@ -34,9 +41,16 @@ pub fn say(place: BorrowedFd<'_>, line: &str) {
         let _ = rustix::io::write(&own, text.as_bytes());
         let _ = done.send(());
     };
-    if thread::Builder::new().spawn(writer).is_ok() {
-        let _ = wait.recv_timeout(PATIENCE);
-    }
+    thread::Builder::new().spawn(writer)?;
+    let _ = wait.recv_timeout(PATIENCE);
+    Ok(())
+}
+
+/// Whether it takes something now, so that a write doesn't wait.
+fn has_room(place: BorrowedFd<'_>) -> bool {
+    let mut asked = [PollFd::from_borrowed_fd(place, PollFlags::OUT)];
+    let answered = poll(&mut asked, Some(&Timespec::default()));
+    answered.is_ok() && asked[0].revents().contains(PollFlags::OUT)
 }
 
 /// Whether what is written there goes to the process that started this one, which says it on.

@@ -9,9 +9,10 @@ use crate::failure::Failure;
 
 const SOCKET: &str = "/dev/log";
 
-/// syslog's facility "daemon", severities "error" and "warning" (RFC 3164).
+/// syslog's facility "daemon", severities "error", "warning" and "informational" (RFC 3164).
 const DAEMON_ERROR: u8 = (3 << 3) | 3;
 const DAEMON_WARNING: u8 = (3 << 3) | 4;
+const DAEMON_INFO: u8 = (3 << 3) | 6;
 
 /// How long a log that is busy may take. Its queue is short (net.unix.max_dgram_qlen), and many containers may be
 /// refused at once.
@@ -25,6 +26,11 @@ pub fn error(failure: &Failure) {
 /// Logs what did not fail yet.
 pub fn warning(failure: &Failure) {
     log(DAEMON_WARNING, failure);
+}
+
+/// Logs what is under way.
+pub fn info(failure: &Failure) {
+    log(DAEMON_INFO, failure);
 }
 
 fn log(priority: u8, failure: &Failure) {

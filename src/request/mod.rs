@@ -100,11 +100,7 @@ impl Request {
     }
 
     fn of_given(given: Given) -> Result<Self, Failure> {
-        let request = parse::request(&given)?;
-        match request.wait {
-            Some(wait) => Err(waiting_is_not_available(given.key(keys::WAIT), wait)),
-            None => Ok(request),
-        }
+        parse::request(&given)
     }
 
     /// Which devices would do.
@@ -149,16 +145,6 @@ impl Request {
         annotations.extend(self.wait.map(|wait| (keys::WAIT, wait.to_string())));
         annotations
     }
-}
-
-/// Until a release that has a queue.
-fn waiting_is_not_available(key: &str, wait: Wait) -> Failure {
-    let key = parse::shown(key);
-    Failure::usage(
-        format!("{key}={wait}"),
-        "waiting is not available in this version",
-    )
-    .remedy(format!("remove {key} and retry"))
 }
 
 /// `mig.count=2 mig.profile=1g.10gb`.

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::lease::transition::{self, Checks};
 use crate::lease::{Lease, LeasedDevice, LeasedMig};
 use crate::mig::{Gpu, Gpus, MigDevice, MigUuid};
-use crate::policy::{self, Chosen, Held, Limits};
+use crate::policy::{self, Chosen, Earlier, Held, Limits};
 use crate::request::Request;
 
 /// What a choice goes by, besides the node.
@@ -16,6 +16,8 @@ pub struct Chooser<'a> {
     pub limits: &'a Limits,
     /// The leases of others.
     pub held: Vec<&'a Lease>,
+    /// Those who have waited longer.
+    pub earlier: Vec<Earlier>,
 }
 
 impl Chooser<'_> {
@@ -23,14 +25,18 @@ impl Chooser<'_> {
     /// passed over; where no other serves, that is the failure.
     ///
     /// # Errors
-    /// A refusal, or the failure of the first such node.
-    pub fn choose(&self, request: &Request, known: &mut Known) -> Result<Vec<LeasedDevice>, Failure> {
+    /// A refusal, or the failure of the first such node; and whether it is a matter of time.
+    pub fn choose(&self, request: &Request, known: &mut Known) -> Result<Vec<LeasedDevice>, (Failure, bool)> {
         let mut first = None;
         loop {
-            let held = self.held(known);
-            let chosen = match policy::choose(request, known.inventory(), &held, self.limits) {
+            let node = known.inventory();
+            let held = policy::keep(&self.earlier, node, self.held(known), self.limits);
+            let chosen = match policy::choose(request, node, &held, self.limits) {
                 Ok(chosen) => chosen,
-                Err(refusal) => return Err(first.unwrap_or_else(|| refusal.into())),
+                Err(refusal) => {
+                    let may_pass = refusal.may_pass();
+                    return Err((first.unwrap_or_else(|| refusal.into()), may_pass));
+                }
             };
             match chosen.iter().map(|chosen| self.leased(chosen)).collect() {
                 Ok(devices) => return Ok(devices),
@@ -48,7 +54,7 @@ impl Chooser<'_> {
         let holder = |gpu: &Gpu, device: &MigDevice| {
             let holding = || self.held.iter().filter(|lease| lease.holds(gpu, device));
             match transition::is_free(holding().map(|lease| lease.state), Checks::ALL) {
-                true => known.used_by(&device.uuid),
+                true => known.used().by(&device.uuid),
                 false => holding().next().map(|lease| lease.holder.short_name()),
             }
         };

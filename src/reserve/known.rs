@@ -1,18 +1,21 @@
 //! What is known of the node while one reservation is made: remembered at first, and better with each answer of the driver.
 
-use std::collections::BTreeMap;
-
 use crate::failure::Failure;
-use crate::lease::Lease;
-use crate::mig::{Checked, Gpu, Gpus, Inventory, LeftOut, MigDevice, MigUuid, User};
+use crate::lease::liveness::Here;
+use crate::lease::{End, Lease};
+use crate::mig::{Checked, Gpu, Gpus, Inventory, LeftOut, MigDevice, MigUuid};
+
+use super::used::Used;
 
 /// The node, as far as it is known.
 pub struct Known {
+    /// As it was read or remembered.
+    read: Inventory,
+    /// The same, less what turned out to be of no use.
     inventory: Inventory,
     /// It was read by this very reservation.
     fresh: bool,
-    /// Free devices that somebody outside our leases uses.
-    used: BTreeMap<MigUuid, String>,
+    used: Used,
 }
 
 /// What the driver said of a lease's devices.
@@ -31,9 +34,10 @@ impl Known {
             None => (gpus.inventory()?, true),
         };
         Ok(Known {
+            read: inventory.clone(),
             inventory,
             fresh,
-            used: BTreeMap::new(),
+            used: Used::default(),
         })
     }
 
@@ -52,9 +56,9 @@ impl Known {
         &self.inventory.driver
     }
 
-    /// Who uses that device without a lease, as people are told.
-    pub fn used_by(&self, device: &MigUuid) -> Option<String> {
-        self.used.get(device).cloned()
+    /// Free devices that somebody uses without a lease.
+    pub fn used(&self) -> &Used {
+        &self.used
     }
 
     /// Leaves a device out of all further choice.
@@ -64,24 +68,36 @@ impl Known {
 
     /// Asks the driver for everything. What was found out about devices in use still holds.
     pub fn read_anew(&mut self, gpus: &dyn Gpus) -> Result<(), Failure> {
-        self.inventory = gpus.inventory()?;
-        self.fresh = true;
+        self.take(gpus.inventory()?, true);
         Ok(())
     }
 
-    /// Asks the driver about the lease's devices alone, and takes note of what it says.
-    pub fn check(&mut self, gpus: &dyn Gpus, lease: &Lease) -> Result<Verdict, Failure> {
-        let devices = self.devices_of(lease);
-        let mut answers = Vec::with_capacity(devices.len());
-        for (device, answer) in devices.iter().zip(gpus.check(&devices)?) {
-            answers.push((device.1.uuid.clone(), answer));
+    /// What somebody else has found out since, without asking the driver; and who has let go of a device.
+    pub fn catch_up(&mut self, gpus: &dyn Gpus) {
+        match gpus.remembered() {
+            Some(inventory) if inventory != self.read => self.take(inventory, false),
+            _ => {}
         }
-        let mut differs = false;
+        self.used.drop_ended();
+    }
+
+    fn take(&mut self, inventory: Inventory, fresh: bool) {
+        self.read = inventory.clone();
+        self.inventory = inventory;
+        self.fresh = fresh;
+    }
+
+    /// Asks the driver about the lease's devices alone, and takes note of what it says.
+    pub fn check(&mut self, gpus: &dyn Gpus, here: &Here, lease: &Lease) -> Result<Verdict, Failure> {
+        let devices = self.devices_of(lease);
+        let asked: Vec<MigUuid> = devices.iter().map(|(_, device)| device.uuid.clone()).collect();
+        let answers = gpus.check(&devices)?;
         let mut verdict = Verdict::Good;
-        for (uuid, answer) in answers {
+        let mut differs = false;
+        for (uuid, answer) in asked.into_iter().zip(answers) {
             match answer {
                 Checked::AsKnown => continue,
-                Checked::InUse(users) => drop(self.used.insert(uuid, named(&users))),
+                Checked::InUse(users) => self.used.note(here, uuid, &users),
                 Checked::Differs(_) if !self.fresh => differs = true,
                 Checked::Differs(reason) => self.leave_out(&uuid, reason),
             }
@@ -91,6 +107,11 @@ impl Known {
             self.read_anew(gpus)?;
         }
         Ok(verdict)
+    }
+
+    /// The ends of those who use devices without a lease.
+    pub fn ends(&self) -> impl Iterator<Item = &End> {
+        self.used.ends()
     }
 
     fn devices_of(&self, lease: &Lease) -> Vec<(&Gpu, &MigDevice)> {
@@ -107,24 +128,5 @@ impl Known {
             what: device.to_string(),
             reason,
         });
-    }
-}
-
-/// `process 4711 (python3) outside any lease`, and how many others.
-fn named(users: &[User]) -> String {
-    let Some(first) = users.first() else {
-        return "a process outside any lease".to_owned();
-    };
-    let name = match first.name.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", first.name),
-    };
-    match users.len() {
-        1 => format!("process {}{name} outside any lease", first.pid),
-        count => format!(
-            "process {}{name} and {} more outside any lease",
-            first.pid,
-            count - 1
-        ),
     }
 }

@@ -10,12 +10,17 @@
 //!
 //! Where the driver says otherwise in 2, the lease goes back, everything is read anew, and it begins again at 1. Nobody is
 //! refused from memory either: a refusal is only given from what was just read.
+//!
+//! One who waits (`mig.wait`) has a ticket, and in 1 leaves to earlier ones, as everybody does, what they could be served
+//! with. Refused in 1 he sleeps until something changes, and begins again. His ticket goes when he is served or gives up.
 
 #![forbid(unsafe_code)]
 
 mod asker;
 mod choice;
 mod known;
+mod used;
+mod waiter;
 
 use std::time::Duration;
 
@@ -23,7 +28,8 @@ use crate::failure::Failure;
 use crate::lease::liveness::{self, Here};
 use crate::lease::transition::{self, Checks, Fate};
 use crate::lease::{
-    self, Container, Holder, Judged, Lease, LeaseId, LeaseState, LeasedDevice, Ledger, LockedLedger, VERSION,
+    self, Container, End, Holder, Judged, Lease, LeaseId, LeaseState, LeasedDevice, Ledger, LockedLedger,
+    Ticket, VERSION,
 };
 use crate::mig::Gpus;
 use crate::policy::Limits;
@@ -32,6 +38,7 @@ pub use asker::Asker;
 use asker::runs_already;
 use choice::Chooser;
 use known::{Known, Verdict};
+use waiter::Waiter;
 
 /// What a reservation works with.
 pub struct Reserver<'a> {
@@ -45,6 +52,10 @@ pub struct Reserver<'a> {
     pub limits: &'a Limits,
     /// How long a lease may wait for its container.
     pub pending: Duration,
+    /// How long the engine lets us take, where that is known.
+    pub patience: Option<Duration>,
+    /// Hears of a wait, now and then.
+    pub tell: &'a dyn Fn(&Failure),
 }
 
 /// What came of one try.
@@ -54,7 +65,18 @@ enum Tried {
     /// The asker has it once the driver agrees.
     Reserved(Lease),
     /// Nothing serves it, as far as is known.
-    Refused(Failure),
+    Refused(Refused),
+}
+
+/// Why nothing serves an asker.
+struct Refused {
+    failure: Failure,
+    /// It is a matter of time.
+    may_pass: bool,
+    /// How many wait before it.
+    before: usize,
+    /// The ends of those who may be in its way.
+    ends: Vec<End>,
 }
 
 impl Reserver<'_> {
@@ -63,50 +85,95 @@ impl Reserver<'_> {
     /// # Errors
     /// A refusal with its evidence; a host failure of the driver or the ledger. Nothing is reserved then.
     pub fn reserve(&self, asker: Asker) -> Result<Lease, Failure> {
+        let mut waiter = None;
+        let reserved = self.try_until_served(&asker, &mut waiter);
+        if let Some(waiter) = waiter.filter(|waiter| waiter.ticket.has_place()) {
+            // Where it can't be removed it is void all the same, once this process has ended or its time is over.
+            let _ = self
+                .ledger
+                .lock()
+                .and_then(|mut ledger| ledger.leave(&waiter.ticket));
+        }
+        reserved
+    }
+
+    fn try_until_served(&self, asker: &Asker, waiter: &mut Option<Waiter>) -> Result<Lease, Failure> {
         let mut known = Known::of(self.gpus)?;
         loop {
-            match self.choose(&asker, &mut known)? {
+            let ticket = waiter.as_mut().map(|waiter| &mut waiter.ticket);
+            let refused = match self.choose(asker, &mut known, ticket)? {
                 Tried::Served(lease) => return Ok(lease),
-                Tried::Reserved(lease) => {
-                    if let Some(lease) = self.with_the_drivers_word(&asker, &mut known, lease)? {
-                        return Ok(lease);
-                    }
-                }
-                Tried::Refused(failure) if known.is_fresh() => return Err(failure),
-                Tried::Refused(_) => known.read_anew(self.gpus)?,
+                Tried::Reserved(lease) => match self.with_the_drivers_word(asker, &mut known, lease)? {
+                    Some(lease) => return Ok(lease),
+                    None => continue,
+                },
+                Tried::Refused(refused) => refused,
+            };
+            match waiter {
+                Some(waiter) if refused.may_pass => waiter.sleep(self, &mut known, refused)?,
+                _ if !known.is_fresh() => known.read_anew(self.gpus)?,
+                None if refused.may_pass => match Waiter::new(self, asker)? {
+                    None => return Err(refused.failure),
+                    new => *waiter = new,
+                },
+                _ => return Err(refused.failure),
             }
         }
     }
 
-    /// The first step: a lease for devices that nobody holds, as far as is known of them.
-    fn choose(&self, asker: &Asker, known: &mut Known) -> Result<Tried, Failure> {
+    /// The first step: a lease for devices that nobody holds and nobody waits for longer, as far as is known of them. One
+    /// who waits, and is refused, has his place from here on.
+    fn choose(
+        &self,
+        asker: &Asker,
+        known: &mut Known,
+        mut ticket: Option<&mut Ticket>,
+    ) -> Result<Tried, Failure> {
         let mut ledger = self.ledger.lock()?;
         let living = self.living(&mut ledger, asker)?;
+        let queue = ledger.queue(self.here)?;
         if living.iter().any(|lease| asker.is_another_run_of(lease)) {
             return Err(runs_already(&asker.container));
         }
-        let (own, others): (Vec<_>, Vec<_>) = living.into_iter().partition(|lease| asker.holds(lease));
-        if let Some(same) = own.iter().find(|lease| asker.asked_for(lease)) {
+        if let Some(same) = living.iter().find(|lease| asker.asked_for(lease)) {
             return renew(&mut ledger, same.clone(), asker.container.clone()).map(Tried::Served);
         }
         // A container isn't made twice at once: what it reserved for an earlier try is void once this one is served.
-        let (void, own): (Vec<_>, Vec<_>) = own
-            .into_iter()
-            .partition(|lease| lease.state == LeaseState::Pending);
+        let (void, held): (Vec<_>, Vec<_>) = living
+            .iter()
+            .partition(|lease| asker.holds(lease) && lease.state == LeaseState::Pending);
         let chooser = Chooser {
             gpus: self.gpus,
             limits: self.limits,
-            held: own.iter().chain(&others).collect(),
+            held,
+            earlier: waiter::earlier(&queue, ticket.as_deref()),
         };
         let devices = match chooser.choose(&asker.request, known) {
             Ok(devices) => devices,
-            Err(failure) => return Ok(Tried::Refused(failure)),
+            Err((failure, may_pass)) => {
+                let wait = ticket.filter(|_| may_pass);
+                if let Some(ticket) = wait {
+                    ticket.served = false;
+                    ticket.avoids = known.used().devices();
+                    ledger.enter(&queue, ticket)?;
+                }
+                return Ok(Tried::Refused(Refused {
+                    failure,
+                    may_pass,
+                    before: chooser.earlier.len(),
+                    ends: waiter::ends(self, &living, &queue),
+                }));
+            }
         };
         let lease = self.lease(asker, known, devices)?;
-        for earlier in &void {
+        for earlier in void {
             ledger.remove(earlier)?;
         }
         ledger.put(&lease)?;
+        if let Some(ticket) = ticket.as_mut().filter(|ticket| ticket.has_place()) {
+            ticket.served = true;
+            ledger.enter(&queue, ticket)?;
+        }
         Ok(Tried::Reserved(lease))
     }
 
@@ -152,7 +219,7 @@ impl Reserver<'_> {
         known: &mut Known,
         lease: Lease,
     ) -> Result<Option<Lease>, Failure> {
-        match known.check(self.gpus, &lease) {
+        match known.check(self.gpus, self.here, &lease) {
             Ok(Verdict::Good) => self.hand_over(asker, lease).map(Some),
             Ok(Verdict::Objects) => {
                 self.ledger.lock()?.remove(&lease)?;

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver, undo};
+use super::{
+    Voice, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver, undo,
+};
 use crate::config::{Config, DEFAULT_PATH};
 use crate::edits::{ContainerEdits, device, guard, spec};
 use crate::failure::Failure;
@@ -23,6 +25,8 @@ pub struct Making<'a> {
     pub config: &'a Config,
     /// The program that the container's hooks are to name: `oci-mig-hook`, wherever it is.
     pub hook: &'a Path,
+    /// Where it is said that a container waits.
+    pub voice: Voice<'a>,
 }
 
 impl Making<'_> {
@@ -85,7 +89,7 @@ impl Making<'_> {
             }
         }
         take_out(earlier, spec);
-        let lease = reserver(self.config, &host(self.config), ledger, here).reserve(asker)?;
+        let lease = reserver(self.config, &host(self.config), ledger, here, self.voice).reserve(asker)?;
         Ok((lease, true))
     }
 

@@ -2,10 +2,11 @@
 //! served before is confirmed; one that wasn't is served now, as far as a live container can be.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::{
-    Options, asked_by, config, forged, host, refuse_nvidias_hook, refuse_other_devices, refuse_rootless,
-    refuse_unless_isolated, reserver, undo,
+    Options, Voice, asked_by, config, forged, host, program, refuse_nvidias_hook, refuse_other_devices,
+    refuse_rootless, refuse_unless_isolated, reserver, undo,
 };
 use crate::config::Config;
 use crate::confirm::{self, Claim};
@@ -16,10 +17,10 @@ use crate::lease::liveness::Here;
 use crate::lease::{Container, LeaseId, LeaseState, Ledger};
 use crate::oci::{self, Spec, State};
 use crate::request::{Request, keys};
-use crate::reserve::Asker;
+use crate::reserve::{Asker, Reserver};
 
 /// Confirms the lease that the container names, or reserves and injects what it asks for.
-pub fn run(document: &[u8], options: &Options) -> Result<(), Failure> {
+pub fn run(document: &[u8], options: &Options, voice: Voice<'_>) -> Result<(), Failure> {
     let state = State::parse(document)?;
     let annotations = || {
         state
@@ -37,7 +38,7 @@ pub fn run(document: &[u8], options: &Options) -> Result<(), Failure> {
     super::say_nothing_where_the_container_chose(&state)?;
     match (lease, asked_by(annotations())?) {
         (Some(lease), _) => confirm(&state, lease, options),
-        (None, Some(request)) => serve(&state, request, options),
+        (None, Some(request)) => serve(&state, request, options, voice),
         (None, None) => Ok(()),
     }
 }
@@ -80,7 +81,8 @@ fn someone_else_confirms(ledger: &Ledger, state: &State, id: &LeaseId) -> Result
     }
 }
 
-fn serve(state: &State, request: Request, options: &Options) -> Result<(), Failure> {
+fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -> Result<(), Failure> {
+    let started = Instant::now();
     let pid = pid(state)?;
     let config = config(options)?;
     refuse_rootless()?;
@@ -101,11 +103,23 @@ fn serve(state: &State, request: Request, options: &Options) -> Result<(), Failu
         state: LeaseState::Held,
         request,
     };
-    let lease = reserver(&config, &host(&config), &ledger, &here).reserve(asker)?;
+    let host = host(&config);
+    let reserver = Reserver {
+        patience: patience(spec, started),
+        ..reserver(&config, &host, &ledger, &here, voice)
+    };
+    let lease = reserver.reserve(asker)?;
     let devices = lease.devices.iter().map(|device| (device.uuid(), device.nodes()));
     refuse_other_devices(&config, spec, &lease)
         .and_then(|()| inject::into(&live, &device::for_devices(devices)))
         .map_err(|failure| undo(&ledger, &lease, failure))
+}
+
+/// How long the runtime still lets this hook take: less than its entry's timeout, so that a wait ends in a refusal.
+fn patience(spec: Spec<'_>, started: Instant) -> Option<Duration> {
+    let timeout = spec.hook_timeout(program().ok()?.file_name()?.to_str()?)?;
+    let margin = (timeout / 4).min(Duration::from_secs(1));
+    Some(timeout.saturating_sub(margin + started.elapsed()))
 }
 
 fn live_container(

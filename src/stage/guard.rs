@@ -44,7 +44,7 @@ pub fn judge(
     let device_at = device_at(suspect.bundle);
     let around = Surroundings {
         no_rule_holds: suspect.without_cgroup.then_some(NO_CGROUP),
-        ..surroundings(config, &majors, &device_at)
+        ..surroundings(config, &majors, &device_at)?
     };
     let doors = guard::doors(spec, &around, &[]);
     let mut changes: Vec<Change> = match config.guard {
@@ -91,7 +91,7 @@ pub fn refuse_beside_a_lease(
     own: &[(u32, u32)],
     majors: &[u32],
 ) -> Result<(), Failure> {
-    let doors = guard::doors(spec, &surroundings(config, majors, &device_at(None)), own);
+    let doors = guard::doors(spec, &surroundings(config, majors, &device_at(None))?, own);
     let reaches_others = |door: &&Door| match door.kind {
         Kind::Mount => true,
         Kind::Named => config.guard != Guard::Off,
@@ -112,7 +112,7 @@ pub fn refuse_nvidias_hook(config: &Config, spec: Spec<'_>) -> Result<(), Failur
     if config.guard == Guard::Off || guard::voided(spec).is_none() {
         return Ok(());
     }
-    let doors = guard::doors(spec, &surroundings(config, &[], &device_at(None)), &[]);
+    let doors = guard::doors(spec, &surroundings(config, &[], &device_at(None))?, &[]);
     let hook = doors.iter().find(|door| door.kind == Kind::Hook);
     let gives = |door: &Door| {
         format!(
@@ -127,14 +127,14 @@ fn surroundings<'a>(
     config: &'a Config,
     majors: &'a [u32],
     device_at: &'a dyn Fn(&Path) -> Option<(u32, u32)>,
-) -> Surroundings<'a> {
-    Surroundings {
+) -> Result<Surroundings<'a>, Failure> {
+    Ok(Surroundings {
         majors,
         dev: &config.driver.dev,
         device_at,
         no_rule_holds: None,
-        is_initial_user_namespace: in_initial_user_namespace(),
-    }
+        is_initial_user_namespace: in_initial_user_namespace()?,
+    })
 }
 
 /// A mount's source may be written from the bundle.

@@ -30,14 +30,18 @@ pub fn refuse_other_devices(config: &Config, spec: Spec<'_>, lease: &Lease) -> R
 }
 
 /// Whether this program is in the machine's own user namespace, and not in one in which it only looks like root.
-pub fn in_initial_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+///
+/// # Errors
+/// A host failure where that can't be told.
+pub fn in_initial_user_namespace() -> Result<bool, Failure> {
+    let map = std::fs::read_to_string("/proc/self/uid_map")
+        .map_err(|error| Failure::host("can't read /proc/self/uid_map", error).remedy("is /proc mounted?"))?;
+    Ok(map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 /// The ledger is root's. In a user namespace we only look like root.
 pub fn refuse_rootless() -> Result<(), Failure> {
-    match in_initial_user_namespace() && nix::unistd::geteuid().is_root() {
+    match in_initial_user_namespace()? && nix::unistd::geteuid().is_root() {
         true => Ok(()),
         false => Err(Failure::refused(
             "no MIG device for a rootless container",

@@ -47,16 +47,25 @@ pub enum Stage {
     Poststop,
 }
 
-/// Runs a stage. `warn` is told what is to be said of a container that starts all the same.
+/// Where a stage says what doesn't end it.
+#[derive(Clone, Copy)]
+pub struct Voice<'a> {
+    /// Told what is to be said of a container that starts all the same.
+    pub warn: &'a dyn Fn(&Failure),
+    /// Told now and then what a container waits for.
+    pub wait: &'a dyn Fn(&Failure),
+}
+
+/// Runs a stage.
 ///
 /// # Errors
 /// Whatever stops the container, or keeps its devices from being given back.
-pub fn run(stage: Stage, options: &Options, warn: &dyn Fn(&Failure)) -> Result<(), Failure> {
+pub fn run(stage: Stage, options: &Options, voice: Voice<'_>) -> Result<(), Failure> {
     let _signals = Unstoppable::from_now_on();
     let document = read_document()?;
     match stage {
-        Stage::Precreate => precreate::run(document, options, warn),
-        Stage::CreateRuntime | Stage::Prestart => create_runtime::run(&document, options),
+        Stage::Precreate => precreate::run(document, options, voice),
+        Stage::CreateRuntime | Stage::Prestart => create_runtime::run(&document, options, voice),
         Stage::Poststop => poststop::run(&document, options),
     }
 }
@@ -97,13 +106,21 @@ fn host(config: &Config) -> Host {
     Host::new(config)
 }
 
-fn reserver<'a>(config: &'a Config, host: &'a Host, ledger: &'a Ledger, here: &'a Here) -> Reserver<'a> {
+fn reserver<'a>(
+    config: &'a Config,
+    host: &'a Host,
+    ledger: &'a Ledger,
+    here: &'a Here,
+    voice: Voice<'a>,
+) -> Reserver<'a> {
     Reserver {
         gpus: host,
         ledger,
         here,
         limits: &config.limits,
         pending: config.pending,
+        patience: None,
+        tell: voice.wait,
     }
 }
 

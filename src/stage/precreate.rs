@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::Value;
 
 use super::{
-    Making, Options, Suspect, asked, config, is_to_be_served, judge, may_concern_us, program,
+    Making, Options, Suspect, Voice, asked, config, is_to_be_served, judge, may_concern_us, program,
     refuse_unless_isolated, to_bytes,
 };
 use crate::config::{Config, Guard};
@@ -16,14 +16,14 @@ use crate::oci::{self, Spec};
 
 /// Reserves what the config asks for and writes the edited config; echoes a config that asks for nothing. With
 /// `--guard`, judges that one, and echoes any other.
-pub fn run(document: Vec<u8>, options: &Options, warn: &dyn Fn(&Failure)) -> Result<(), Failure> {
+pub fn run(document: Vec<u8>, options: &Options, voice: Voice<'_>) -> Result<(), Failure> {
     match options.guard {
-        true => guard(&document, options, warn),
-        false => serve(&document, options),
+        true => guard(&document, options, voice),
+        false => serve(&document, options, voice),
     }
 }
 
-fn guard(document: &[u8], options: &Options, warn: &dyn Fn(&Failure)) -> Result<(), Failure> {
+fn guard(document: &[u8], options: &Options, voice: Voice<'_>) -> Result<(), Failure> {
     let config = config(options)?;
     if config.guard == Guard::Off {
         return print(document);
@@ -38,13 +38,13 @@ fn guard(document: &[u8], options: &Options, warn: &dyn Fn(&Failure)) -> Result<
         bundle: None,
         without_cgroup: Spec(&spec).cgroups_path().is_none(),
     };
-    match judge(&config, &suspect, warn)? {
+    match judge(&config, &suspect, voice.warn)? {
         Some(changed) => print(&to_bytes(&changed)?),
         None => print(document),
     }
 }
 
-fn serve(document: &[u8], options: &Options) -> Result<(), Failure> {
+fn serve(document: &[u8], options: &Options, voice: Voice<'_>) -> Result<(), Failure> {
     if !may_concern_us(document) {
         return print(document);
     }
@@ -57,6 +57,7 @@ fn serve(document: &[u8], options: &Options) -> Result<(), Failure> {
     let making = Making {
         config: &config,
         hook: &program()?,
+        voice,
     };
     making.serve(
         spec,

@@ -28,4 +28,6 @@ mod reasons;
 mod refusals;
 mod setup;
 mod stuck;
+mod versions;
+mod waiting;
 mod youki;

@@ -37,10 +37,10 @@ const HOST: i32 = 3;
 const ASKS: &[(&str, &str)] = &[("mig.profile", "1g.10gb")];
 
 /// Annotations, in any order.
-type Annotations<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Annotations<'a> = &'a [(&'a str, &'a str)];
 
 /// A config.json as Podman gives it to precreate, of another container each time.
-fn config(annotations: Annotations) -> Value {
+pub(crate) fn config(annotations: Annotations) -> Value {
     let id = format!("{:064x}", 0xc0_ffee_u64 + u64::from(scratch::number()));
     let bundle = annotations.iter().fold(Bundle::new(), |bundle, (key, value)| {
         bundle.annotation(key, value)

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use oci_mig_hook::lease::{DeviceRecord, Lease, LeaseState, Ledger};
+use oci_mig_hook::release;
 
 use crate::node::{Scratch, container, lease, uuid};
 use crate::transaction::{gone, one, reserve};
@@ -119,6 +120,26 @@ fn a_record_without_its_lease_keeps_nothing_out_of_use() {
     let all = reserve(&ledger, &seven, container("b"), LeaseState::Held).unwrap();
     let text = fs::read_to_string(scratch.path().join("devices").join(uuid(0).to_string())).unwrap();
     assert_eq!(serde_json::from_str::<DeviceRecord>(&text).unwrap().lease, all.id);
+}
+
+/// Its lease was taken back while it was busy, and its device given to the next: found by the model (tests/protocol).
+#[test]
+fn who_takes_its_reservation_back_late_leaves_the_next_ones_records_alone() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let late = reserve(
+        &ledger,
+        &[("mig.profile", "1g.10gb")],
+        gone("late"),
+        LeaseState::Held,
+    )
+    .unwrap();
+    let next = one(&ledger, "next").unwrap();
+    assert!(next.uuids().eq(late.uuids()));
+    release::undo(&mut ledger.lock().unwrap(), &late).unwrap();
+    assert_eq!(files(&scratch, "devices"), [uuid(0).to_string()]);
+    spoil(&scratch, &next);
+    assert!(one(&ledger, "other").unwrap().uuids().eq([&uuid(1)]));
 }
 
 /// What the first released version wrote, which kept no records and knew neither state root nor pid namespace.

@@ -45,6 +45,8 @@ pub fn reserve_on(
         here: &here,
         limits: &limits,
         pending: PENDING,
+        patience: None,
+        tell: &|_| {},
     };
     reserver.reserve(Asker {
         container,
@@ -204,6 +206,27 @@ fn what_a_gone_holder_held_is_free_again() {
         assert_eq!(ledger.contents().unwrap().leases, std::slice::from_ref(&lease));
         release::undo(&mut ledger.lock().unwrap(), &lease).unwrap();
     }
+}
+
+/// Another maker of the same container asked for the same, got this very reservation, and its container runs: found by the
+/// model (tests/protocol).
+#[test]
+fn who_fails_after_another_took_its_reservation_over_takes_nothing_back() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let ask = [("mig.profile", "1g.10gb")];
+    let first = reserve(&ledger, &ask, container("a"), LeaseState::Pending).unwrap();
+    let again = reserve(&ledger, &ask, container("a"), LeaseState::Pending).unwrap();
+    assert_eq!(first.id, again.id);
+    let held = Lease {
+        state: LeaseState::Held,
+        ..again
+    };
+    ledger.lock().unwrap().put(&held).unwrap();
+    release::undo(&mut ledger.lock().unwrap(), &first).unwrap();
+    assert_eq!(ledger.contents().unwrap().leases, std::slice::from_ref(&held));
+    release::undo(&mut ledger.lock().unwrap(), &held).unwrap();
+    assert_eq!(ledger.contents().unwrap().leases, []);
 }
 
 /// Its container still has the nodes of that place: they open the new instance too.

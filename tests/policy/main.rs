@@ -1,6 +1,7 @@
 //! Which device a request gets, told on nodes in figures of real GPUs; what a refusal says; and what holds on any
 //! node whatever.
 
+mod kept;
 mod laws;
 mod node;
 mod refusals;

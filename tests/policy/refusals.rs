@@ -46,11 +46,11 @@ fn all_held_says_by_whom() {
     assert_eq!(
         not_now("profile=2g.10gb", &two_a100(), &held),
         "no free 2g.10gb: 4 of 4 held (gpu 0: 000000000000, 000000000001; gpu 1: 000000000002, 000000000003); \
-         see 'oci-mig-hook status'"
+         wait with mig.wait=30s, or see 'oci-mig-hook status'"
     );
     assert_eq!(
         not_now("profile=2g.10gb gpu=0000:02:00.0", &two_a100(), &held),
-        "no free 2g.10gb on 0000:02:00.0: 2 of 2 held (gpu 1: 000000000002, 000000000003); see 'oci-mig-hook status'"
+        "no free 2g.10gb on 0000:02:00.0: 2 of 2 held (gpu 1: 000000000002, 000000000003); wait with mig.wait=30s, or see 'oci-mig-hook status'"
     );
 }
 
@@ -59,7 +59,7 @@ fn some_held_says_how_many_are_free() {
     assert_eq!(
         not_now("memory=15GB count=2", &two_a100(), &["gpu 1: 2/0 3g.20gb"]),
         "not enough free MIG devices of at least 15GB: 2 asked for, 1 of 2 free, 1 held (gpu 1: 000000000000); \
-         see 'oci-mig-hook status'"
+         wait with mig.wait=30s, or see 'oci-mig-hook status'"
     );
 }
 
@@ -73,7 +73,7 @@ fn a_named_device_that_is_held_says_by_whom() {
     assert_eq!(
         not_now(&format!("device={}", device.uuid), &node, &["gpu 1: 2/0 3g.20gb"]),
         format!(
-            "no free {}: 1 of 1 held (gpu 1: 000000000000); see 'oci-mig-hook status'",
+            "no free {}: 1 of 1 held (gpu 1: 000000000000); wait with mig.wait=30s, or see 'oci-mig-hook status'",
             device.uuid
         )
     );
@@ -205,7 +205,7 @@ fn what_is_left_out_is_said_whatever_is_missing() {
         not_now("profile=3g.20gb count=2", &node, &["gpu 1: 2/0 3g.20gb"]),
         format!(
             "not enough free 3g.20gb: 2 asked for, 1 of 2 free, 1 held (gpu 1: 000000000000); {lost}; \
-             see 'oci-mig-hook status'"
+             wait with mig.wait=30s, or see 'oci-mig-hook status'"
         )
     );
     node.left_out = (0..50)
@@ -350,7 +350,7 @@ fn a_full_node_names_some_and_counts_the_rest() {
         "{line}"
     );
     assert!(
-        line.ends_with("00000000000b; and 44 more); see 'oci-mig-hook status'"),
+        line.ends_with("00000000000b; and 44 more); wait with mig.wait=30s, or see 'oci-mig-hook status'"),
         "{line}"
     );
     assert!(line.len() < 300, "{} bytes", line.len());

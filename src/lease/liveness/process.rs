@@ -33,6 +33,12 @@ pub(super) fn state(process: &Process) -> ProcessState {
     }
 }
 
+/// The pidfd of that very process, while it runs.
+pub(super) fn end_of(process: &Process) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(process.pid.max(0))?, PidfdFlags::empty()).ok()?;
+    (!is_another(process) && !has_ended(&pidfd)).then_some(pidfd)
+}
+
 /// Whether the pid is now another process's, by its start. One that can't be read is none: /proc may hide it.
 ///
 /// Starts a tick apart are the same, as time namespaces may round them (`clock`). So a pid that comes again within two
@@ -42,7 +48,7 @@ fn is_another(process: &Process) -> bool {
 }
 
 /// Readable once every thread has ended: a zombie is gone, a dead leader with living threads is not.
-fn has_ended(pidfd: &OwnedFd) -> bool {
+pub(super) fn has_ended(pidfd: &OwnedFd) -> bool {
     let at_once = Timespec {
         tv_sec: 0,
         tv_nsec: 0,

@@ -21,6 +21,9 @@ pub enum Check {
     NotReleasing,
     /// Confirming: no earlier run of the container holds it.
     HeldByNoOther,
+    /// Undoing a reservation: it is as its stage left it. Another maker of the same container may have taken it over, and
+    /// that one's container may run.
+    NotTakenOver,
     /// Releasing by the lease's name: it is the lease of the container whose end is announced.
     EndOfItsOwn,
     /// A lease of an earlier boot holds nothing, whatever its pid and cgroup mean by now.
@@ -45,7 +48,7 @@ pub struct Checks {
 
 impl Check {
     /// Every check.
-    pub const ALL: [Check; 14] = [
+    pub const ALL: [Check; 15] = [
         Check::UnderNoLease,
         Check::StillReserved,
         Check::LeaseStands,
@@ -53,6 +56,7 @@ impl Check {
         Check::SameDevices,
         Check::NotReleasing,
         Check::HeldByNoOther,
+        Check::NotTakenOver,
         Check::EndOfItsOwn,
         Check::ThisBoot,
         Check::MakerGoneOrLate,
@@ -87,6 +91,7 @@ impl Check {
             | Check::SameDevices
             | Check::NotReleasing
             | Check::HeldByNoOther
+            | Check::NotTakenOver
             | Check::EndOfItsOwn
             | Check::ThisBoot => false,
         }

@@ -80,6 +80,11 @@ pub fn is_still_reserved(found: Option<LeaseState>, checks: Checks) -> bool {
     found == Some(LeaseState::Pending) || !checks.has(Check::StillReserved)
 }
 
+/// Whether a stage that fails after it has reserved may take its reservation back, going by whether that is as it left it.
+pub fn may_undo(as_left: bool, checks: Checks) -> bool {
+    as_left || !checks.has(Check::NotTakenOver)
+}
+
 /// Whether the announced end of a container may give back the lease that it names.
 pub fn may_end(same_container: bool, checks: Checks) -> bool {
     same_container || !checks.has(Check::EndOfItsOwn)

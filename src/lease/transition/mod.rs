@@ -5,7 +5,7 @@ mod check;
 mod claim;
 
 pub use check::{Check, Checks};
-pub use claim::{Claim, Objection, claim, is_free, is_still_reserved, may_end};
+pub use claim::{Claim, Objection, claim, is_free, is_still_reserved, may_end, may_undo};
 
 use super::LeaseState;
 

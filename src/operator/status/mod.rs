@@ -21,9 +21,9 @@ use view::View;
 pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     let here = Here::look()?;
-    let contents = match Ledger::existing(&config.ledger_dir)? {
-        Some(ledger) => ledger.contents()?,
-        None => Contents::default(),
+    let (contents, tickets) = match Ledger::existing(&config.ledger_dir)? {
+        Some(ledger) => (ledger.contents()?, ledger.tickets()?),
+        None => (Contents::default(), Vec::new()),
     };
     let host = Host::new(&config);
     let survey = progress::shown(host).survey(true);
@@ -31,6 +31,7 @@ pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let view = View {
         here: &here,
         contents: &contents,
+        tickets: &tickets,
         config: &config,
     };
     let status = view.status(survey.as_ref());

@@ -1,5 +1,7 @@
 //! What `status` knows of a machine, as data; `--json` prints it as it is.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::lease::{Holder, LeaseId};
@@ -17,6 +19,8 @@ pub struct Status {
     pub orphans: Vec<DeviceStatus>,
     /// Files in the ledger that can't be read. What they hold is out of use.
     pub unreadable: Vec<UnreadableFile>,
+    /// Who waits, first come first.
+    pub waiting: Vec<WaitingStatus>,
     /// Why the driver can't be asked.
     pub error: Option<String>,
 }
@@ -68,6 +72,21 @@ pub enum State {
     Stale,
     /// Its lease can't be read: out of use until the holder is gone.
     Unreadable,
+}
+
+/// One who waits (`mig.wait`).
+#[derive(Serialize)]
+pub struct WaitingStatus {
+    /// The container's id.
+    pub container: String,
+    /// What it asks for, as annotations.
+    pub request: BTreeMap<String, String>,
+    /// The process that waits.
+    pub pid: i32,
+    /// Since when.
+    pub age_seconds: u64,
+    /// How much longer.
+    pub left_seconds: u64,
 }
 
 #[derive(Serialize)]

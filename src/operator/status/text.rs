@@ -1,6 +1,6 @@
 //! `status` for people: a table.
 
-use super::report::{DeviceStatus, State, Status};
+use super::report::{DeviceStatus, State, Status, WaitingStatus};
 use crate::failure::one_line;
 use crate::mig::User;
 use crate::operator::table::Table;
@@ -36,7 +36,20 @@ pub fn print(status: &Status) -> String {
         .iter()
         .map(|left_out| format!("left out: {}: {}\n", left_out.what, left_out.reason));
     text.extend(notes);
+    text.extend(status.waiting.iter().map(waiting));
     text
+}
+
+fn waiting(waiting: &WaitingStatus) -> String {
+    let short: String = waiting.container.chars().take(12).collect();
+    let asks = waiting
+        .request
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"));
+    let asks = asks.collect::<Vec<_>>().join(" ");
+    let (since, left) = (age(waiting.age_seconds), age(waiting.left_seconds));
+    let line = format!("waiting: {short} for {asks}, since {since}, {left} left");
+    one_line(&line) + "\n"
 }
 
 fn row(gpu: String, device: &DeviceStatus) -> [String; 5] {

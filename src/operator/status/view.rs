@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::report::{DeviceStatus, GpuStatus, LeaseStatus, State, Status, UnreadableFile};
+use super::report::{DeviceStatus, GpuStatus, LeaseStatus, State, Status, UnreadableFile, WaitingStatus};
 use crate::config::{Config, Unmanaged};
 use crate::failure::Failure;
 use crate::host::Survey;
 use crate::lease::liveness::{self, Here};
 use crate::lease::transition::{self, Fate};
-use crate::lease::{Contents, Lease, LeaseState, LeasedDevice, Unreadable};
+use crate::lease::{Contents, Lease, LeaseState, LeasedDevice, Ticket, Unreadable};
 use crate::mig::{Gpu, Inventory, MigDevice, MigMode, MigUuid, User};
 
 /// The ledger at one moment.
 pub struct View<'a> {
     pub here: &'a Here,
     pub contents: &'a Contents,
+    /// Who waits.
+    pub tickets: &'a [Ticket],
     /// What the program goes by.
     pub config: &'a Config,
 }
@@ -39,6 +41,7 @@ impl View<'_> {
                 .unwrap_or_default(),
             orphans: self.orphans(known),
             unreadable: unreadable.collect(),
+            waiting: self.waiting().collect(),
             error: survey.err().map(Failure::to_string),
         }
     }
@@ -90,6 +93,17 @@ impl View<'_> {
     fn leases(&self) -> impl Iterator<Item = &Lease> {
         let known = self.contents.unreadable.iter().flat_map(|file| &file.known);
         self.contents.leases.iter().chain(known)
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = WaitingStatus> {
+        let waiting = self.tickets.iter().filter(|ticket| ticket.counts(self.here));
+        waiting.map(|ticket| WaitingStatus {
+            container: ticket.container.clone(),
+            request: ticket.request.clone(),
+            pid: ticket.process.pid,
+            age_seconds: liveness::now().saturating_sub(ticket.since) / 1000,
+            left_seconds: ticket.left().as_secs(),
+        })
     }
 
     /// Leased devices that the driver doesn't list: all of them, where it can't be asked.

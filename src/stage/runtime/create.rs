@@ -62,7 +62,7 @@ fn serve(
     let deliver = |edited: Option<&Value>| -> Result<Infallible, Failure> {
         let judged = match edited {
             // An earlier time's edits are out again, and it does not ask any more.
-            Some(spec) if !asks => judge(call.config, &suspect(call, bundled, spec), call.warn)?,
+            Some(spec) if !asks => judge(call.config, &suspect(call, bundled, spec), call.voice.warn)?,
             _ => None,
         };
         let edited = judged.as_ref().or(edited).map(to_bytes).transpose()?;
@@ -73,6 +73,7 @@ fn serve(
         let making = Making {
             config: call.config,
             hook: &hook,
+            voice: call.voice,
         };
         making.serve(spec, request, container, deliver)
     });
@@ -92,7 +93,7 @@ fn suspect<'a>(call: &Call<'_>, bundled: &'a Bundled, document: &'a Value) -> Su
 
 /// A container that did not ask is the guard's.
 fn judged(call: &Call<'_>, bundled: &Bundled, file: &ConfigFile, spec: &Value) -> Failure {
-    let judged = judge(call.config, &suspect(call, bundled, spec), call.warn);
+    let judged = judge(call.config, &suspect(call, bundled, spec), call.voice.warn);
     match judged.and_then(|changed| changed.as_ref().map(to_bytes).transpose()) {
         Ok(changed) => become_real(call, file, changed),
         Err(failure) => failure,

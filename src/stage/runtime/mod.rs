@@ -11,6 +11,7 @@ mod real;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::Voice;
 use crate::config::{Config, Essentials};
 use crate::failure::Failure;
 use crate::oci::{RuntimeCall, Verb};
@@ -37,16 +38,15 @@ struct Call<'a> {
     /// What the program goes by.
     config: &'a Config,
     real: &'a RealRuntime,
-    /// Told what is to be said of a container that is made all the same.
-    warn: &'a dyn Fn(&Failure),
+    /// Where what doesn't end it is said.
+    voice: Voice<'a>,
 }
 
 /// Carries out the call `parsed`, whose words are `args`, and becomes the real runtime. Comes back only after a delete.
-/// `warn` is told what is to be said of a container that is made all the same.
 ///
 /// # Errors
 /// A refusal or a host failure: then the real runtime was not called, and nothing is reserved.
-pub fn run(parsed: &RuntimeCall, args: &[OsString], warn: &dyn Fn(&Failure)) -> Result<Ran, Failure> {
+pub fn run(parsed: &RuntimeCall, args: &[OsString], voice: Voice<'_>) -> Result<Ran, Failure> {
     let named = named_config()?;
     let config = match Config::load(named.as_deref()) {
         Ok(config) => config,
@@ -65,7 +65,7 @@ pub fn run(parsed: &RuntimeCall, args: &[OsString], warn: &dyn Fn(&Failure)) -> 
         args,
         config: &config,
         real: &real,
-        warn,
+        voice,
     };
     match &parsed.verb {
         Verb::Create(bundled) => Err(create::run(&call, bundled)),

@@ -99,7 +99,7 @@ fn who_left_something_behind_gives_back_when_that_has_ended() {
 }
 
 #[test]
-fn what_killed_writers_left_behind() {
+fn what_killed_processes_left_behind() {
     let place = Place::new(1);
     let bundle = place.bundle();
     let container = place.living(&bundle);
@@ -122,13 +122,28 @@ fn what_killed_writers_left_behind() {
     lost["device"]["mig"]["uuid"] = uuid.into();
     fs::write(devices.join(uuid), lost.to_string()).expect("a record without lease");
 
+    // A ticket whose waiter is gone.
+    let waiting = place.machine.ledger().join("waiting");
+    let ticket = serde_json::json!({"version": 2, "number": 7, "container": "c", "request": {"mig.count": "1"},
+        "process": lost["holder"]["container"]["process"], "served": false, "avoids": [], "boot_id": "another",
+        "since": 1, "until": 2});
+    fs::create_dir(&waiting).expect("a folder");
+    let ticket_file = waiting.join("00000000000000000007.json");
+    fs::write(&ticket_file, ticket.to_string()).expect("a ticket");
+
     let would = place.call("gc", &["--dry-run"]).ok();
-    let line = "would remove 3 leftovers of writers that were killed\n1 lease in use\n";
+    let line = "would remove 4 leftovers of processes that were killed\n1 lease in use\n";
     assert_eq!(would.stdout, line, "{would}");
     let did = place.call("gc", &[]).ok();
-    let line = "removed 3 leftovers of writers that were killed\n1 lease in use\n";
+    let line = "removed 4 leftovers of processes that were killed\n1 lease in use\n";
     assert_eq!(did.stdout, line, "{did}");
-    assert!(!old.exists() && !cut.exists() && !devices.join(uuid).exists() && record.exists());
+    assert!(
+        !ticket_file.exists()
+            && !old.exists()
+            && !cut.exists()
+            && !devices.join(uuid).exists()
+            && record.exists()
+    );
     container.delete(true).ok();
 }
 

@@ -226,11 +226,7 @@ fn a_contradiction() {
 #[test]
 fn what_a_later_version_will_give() {
     let machine = out_of_order();
-    let cases: [(Annotations, &str); 4] = [
-        (
-            &[("mig.profile", "1g.10gb"), ("mig.wait", "90s")],
-            "mig.wait=90s: waiting is not available in this version; remove mig.wait and retry",
-        ),
+    let cases: [(Annotations, &str); 3] = [
         (
             &[("mig.profile", "gpu")],
             "mig.profile=gpu: a whole GPU is not available in this version; \

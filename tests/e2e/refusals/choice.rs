@@ -5,7 +5,7 @@ use super::{ASKS, HOST, REFUSED, refuses, serves};
 use crate::support::machine::Machine;
 
 const PROFILE: &str = "mig.profile";
-const HELD: &str = "see 'oci-mig-hook status'";
+const HELD: &str = "wait with mig.wait=30s, or see 'oci-mig-hook status'";
 const OFFERED: &str = "not created are 1g.10gb+me, 1g.20gb, 4g.40gb, 7g.80gb";
 
 #[test]

@@ -6,6 +6,7 @@ mod elsewhere;
 mod group;
 mod hidden;
 mod mounts;
+mod moving;
 mod pid_namespace;
 mod pid_reuse;
 mod process;
