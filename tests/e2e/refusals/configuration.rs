@@ -19,8 +19,8 @@ fn what_stands_in_it_is_wrong() {
         ),
         (
             "allow_priviledged = true\n",
-            "line 1: unknown field `allow_priviledged`, expected one of `version`, `allow_privileged`, `guard`, `unmanaged`, `driver`, \
-             `nvml`, `ledger`, `lease`, `limits`, `requests`, `runtime`",
+            "line 1: unknown field `allow_priviledged`, expected one of `version`, `allow_privileged`, \
+             `guard`, `unmanaged`, `driver`, `nvml`, `ledger`, `lease`, `limits`, `requests`, `runtime`",
         ),
         (
             "guard = \"on\"\n",
