@@ -38,8 +38,7 @@ fn killing_every_third_breaks_nothing() {
     let machine = one_device();
     let mut holder = ask(&machine, &[PROFILE]).served();
     let waiters: Vec<Asking> = (0..32).map(|_| wait(&machine, "10m")).collect();
-    let (killed, living): (Vec<(usize, Asking)>, Vec<(usize, Asking)>) =
-        waiters.into_iter().enumerate().partition(|(at, _)| at % 3 == 0);
+    let (killed, living): (Vec<_>, Vec<_>) = waiters.into_iter().enumerate().partition(|(at, _)| at % 3 == 0);
     for (_, mut waiter) in killed {
         kill(waiter.call.pid());
         assert!(!waiter.end().status.success());
