@@ -34,6 +34,8 @@ pub struct Host {
     ledger: PathBuf,
     /// The driver's version in the inventory that was given out last: what is checked was chosen from that.
     version: RefCell<String>,
+    /// What the node looked like then.
+    seen: RefCell<Option<Key>>,
     progress: fn(&str),
 }
 
@@ -46,6 +48,7 @@ impl Host {
             unmanaged: config.unmanaged,
             ledger: config.ledger_dir.clone(),
             version: RefCell::default(),
+            seen: RefCell::default(),
             progress: |_| {},
         }
     }
@@ -65,7 +68,11 @@ impl Host {
     /// A host failure where the driver can't be asked.
     pub fn survey(&self, users: bool) -> Result<Survey, Failure> {
         let avoid = self.marks().in_force();
-        self.ask_for(Everything { users, avoid })
+        self.ask_for(Everything {
+            users,
+            avoid,
+            proc: None,
+        })
     }
 
     /// The same, with every GPU asked: one that answers is not left alone any more.
@@ -81,11 +88,16 @@ impl Host {
         driver::loaded(&self.driver.proc)?;
         let library = self.library();
         let before = self.key(&library);
+        self.seen.replace(before.clone());
+        let question = Everything {
+            proc: Some(self.driver.proc.clone()),
+            ..question
+        };
         let mut found = self.marked(self.asker(&library).survey(&question))?;
         self.marks().clear_but(&question.avoid);
         let inventory = &mut found.inventory;
         let lacking = !inventory.left_out.is_empty();
-        inventory.left_out.extend(driver::excluded(&self.driver.proc));
+        inventory.left_out.append(&mut found.excluded);
         // What changed while NVML was asked may be in its answer or not.
         if let Some(key) = before.filter(|before| self.key(&library).as_ref() == Some(before)) {
             snapshot::remember(&self.ledger, key, inventory, lacking);
@@ -167,6 +179,7 @@ impl Host {
 impl Gpus for Host {
     fn remembered(&self) -> Option<Inventory> {
         let key = self.key(&self.library())?;
+        self.seen.replace(Some(key.clone()));
         let mut inventory = snapshot::remembered(&self.ledger, &key)?;
         stuck::leave_out(&mut inventory, self.marks().in_force());
         self.version.replace(inventory.driver.clone());
@@ -175,6 +188,11 @@ impl Gpus for Host {
 
     fn inventory(&self) -> Result<Inventory, Failure> {
         Ok(self.survey(false)?.inventory)
+    }
+
+    fn has_changed(&self) -> bool {
+        let now = self.key(&self.library());
+        now.is_some() && *self.seen.borrow() != now
     }
 
     fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure> {

@@ -121,6 +121,9 @@ pub trait Gpus {
     /// it with the ledger's lock held.
     fn inventory(&self) -> Result<Inventory, Failure>;
 
+    /// Whether anything that can be seen without the driver has changed since the node was last read or remembered. Cheap.
+    fn has_changed(&self) -> bool;
+
     /// Asks the driver about these devices alone, touching no other GPU; one answer each, in their order. Never call it
     /// with the ledger's lock held.
     fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure>;

@@ -88,12 +88,17 @@ impl Known {
         Ok(())
     }
 
-    /// After a while: what somebody else has found out since, without asking the driver, and who has let go of a device.
-    /// What was of no use then may be by now, and nothing is fresh any more.
+    /// After a while: what somebody else has found out since, and who has let go of a device. What was of no use then may be
+    /// by now. The driver is asked only where the node doesn't look as it did.
     pub fn catch_up(&mut self, gpus: &dyn Gpus) {
-        let inventory = gpus.remembered().unwrap_or_else(|| self.read.clone());
-        self.take(inventory, false);
+        let changed = gpus.has_changed();
         self.used.drop_ended();
+        match gpus.remembered() {
+            Some(inventory) => self.take(inventory, false),
+            // Repartitioned, and nobody has read it since. Where that fails it is tried again with the next change.
+            None if changed && self.read_anew(gpus).is_ok() => {}
+            None => self.take(self.read.clone(), false),
+        }
     }
 
     fn take(&mut self, inventory: Inventory, fresh: bool) {

@@ -27,7 +27,7 @@ fn who_leaves_takes_no_place_but_its_own() {
     assert_eq!(first.number, second.number);
     ledger.leave(&first).unwrap();
     let here = Here::look().unwrap();
-    assert_eq!(ledger.queue(&here).unwrap(), [second.clone()]);
+    assert_eq!(ledger.living_queue(&here).unwrap(), [second.clone()]);
     ledger.leave(&second).unwrap();
-    assert_eq!(ledger.queue(&here).unwrap(), []);
+    assert_eq!(ledger.living_queue(&here).unwrap(), []);
 }

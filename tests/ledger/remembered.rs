@@ -36,6 +36,10 @@ impl<'a> Node<'a> {
 }
 
 impl Gpus for Node<'_> {
+    fn has_changed(&self) -> bool {
+        false
+    }
+
     fn remembered(&self) -> Option<Inventory> {
         let mut inventory = SevenSlices.inventory().unwrap();
         if let MigMode::Enabled { devices, .. } = &mut inventory.gpus[0].mig {
@@ -116,6 +120,27 @@ fn a_device_that_differs_from_memory_has_all_read_anew_and_is_chosen_again() {
     );
 }
 
+/// A waiter wakes again and again; a device that differs from what was just read is left alone for a while, and so is one that
+/// somebody uses. The driver is asked once about each, and read once at the end.
+#[test]
+fn a_waiter_does_not_ask_the_driver_without_pause() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let node = Node::new(7, |device| match slice(device) {
+        0 => Checked::InUse(vec![User {
+            pid: std::process::id(),
+            name: "test".into(),
+        }]),
+        _ => Checked::Differs("made up".into()),
+    });
+    let waits = [("mig.profile", "1g.10gb"), ("mig.wait", "3s")];
+    let failure = reserve_on(&node, &ledger, &waits, container("a"), LeaseState::Held).unwrap_err();
+    assert!(failure.to_string().contains("made up"), "{failure}");
+    assert!(node.read.get() <= 2, "read {} times", node.read.get());
+    assert!(node.asked().len() <= 3 * 7, "asked {} times", node.asked().len());
+    assert_eq!(ledger.contents().unwrap().leases, []);
+}
+
 #[test]
 fn nobody_is_refused_from_memory() {
     let scratch = Scratch::new();
@@ -178,6 +203,10 @@ fn a_device_that_changes_between_two_answers_is_left_out_and_named() {
 fn a_driver_that_does_not_answer_leaves_nothing_reserved() {
     struct Mute;
     impl Gpus for Mute {
+        fn has_changed(&self) -> bool {
+            false
+        }
+
         fn remembered(&self) -> Option<Inventory> {
             Some(SevenSlices.inventory().unwrap())
         }
@@ -226,6 +255,7 @@ fn a_reservation_that_can_not_be_handed_over_goes_back() {
     let devices = scratch.path().join("devices");
     let node = Node::new(7, |_| {
         std::fs::rename(&devices, scratch.path().join("elsewhere")).unwrap();
+        std::fs::write(&devices, "no folder").unwrap();
         Checked::AsKnown
     });
     let failure = reserve_on(&node, &ledger, ONE, container("a"), LeaseState::Held).unwrap_err();

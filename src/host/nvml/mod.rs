@@ -31,11 +31,12 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::mig::{Inventory, MigUuid, User};
+use crate::mig::{Inventory, LeftOut, MigUuid, User};
 
 pub use child::asked;
 pub use parent::{Asker, Trouble, broken, library};
@@ -57,6 +58,8 @@ pub struct Everything {
     pub users: bool,
     /// GPUs that are not to be asked.
     pub avoid: Vec<Avoided>,
+    /// Where the driver shows itself in /proc: its files answer by calls of the driver, which may hang as NVML's do.
+    pub proc: Option<PathBuf>,
 }
 
 /// A GPU that is left alone.
@@ -108,6 +111,9 @@ pub struct Survey {
     pub inventory: Inventory,
     /// The processes that use a device, where NVML was asked and told.
     pub users: BTreeMap<MigUuid, Vec<User>>,
+    /// The GPUs that the driver leaves out, which NVML doesn't count. Not looked for while a GPU is to be left alone.
+    #[serde(default)]
+    pub excluded: Vec<LeftOut>,
 }
 
 /// What the child tells its parent.

@@ -12,6 +12,7 @@ use super::session::{Attach, Reporter, Session};
 use super::trouble::{self, Reason};
 use super::{Everything, Survey, profiles, users};
 use crate::failure::Failure;
+use crate::host::driver;
 use crate::mig::{DeviceMinor, Gpu, GpuProfile, Inventory, LeftOut, MigDevice, MigMode, MigUuid, User};
 
 /// The profiles of each product name: GPUs of one name offer the same.
@@ -22,6 +23,15 @@ type ProfilesByModel = BTreeMap<String, Vec<GpuProfile>>;
 /// # Errors
 /// A host failure where NVML as a whole can't be used. A single GPU's trouble leaves that GPU out.
 pub fn survey(library: &OsStr, asked: &Everything, reporter: &dyn Reporter) -> Result<Survey, Failure> {
+    let mut found = of_nvml(library, asked, reporter)?;
+    if let (Some(proc), true) = (&asked.proc, asked.avoid.is_empty()) {
+        reporter.asking(None, "/proc/driver/nvidia/gpus");
+        found.excluded = driver::excluded(proc);
+    }
+    Ok(found)
+}
+
+fn of_nvml(library: &OsStr, asked: &Everything, reporter: &dyn Reporter) -> Result<Survey, Failure> {
     let session = Session::open(library, Attach::OnDemand, reporter)?;
     let found = all(&session, library, asked, reporter)?;
     // No document promises that every driver goes on from an init that attached no GPU. But one that is to be left alone
@@ -65,6 +75,7 @@ fn all(
     }
     gpus.sort_by_key(|gpu| gpu.pci);
     Ok(Survey {
+        excluded: Vec::new(),
         inventory: Inventory {
             driver: session.driver.clone(),
             gpus,

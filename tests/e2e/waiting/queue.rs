@@ -19,6 +19,21 @@ fn one_device() -> Machine {
     Machine::with(&["1g.10gb"])
 }
 
+/// A GPU with these instances.
+fn gpu(profiles: &[&str]) -> GpuSpec {
+    GpuSpec {
+        model: Some("a100-80gb".to_owned()),
+        instances: profiles
+            .iter()
+            .map(|profile| InstanceSpec {
+                profile: profile.to_string(),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    }
+}
+
 #[test]
 fn thirty_two_are_served_in_the_order_in_which_they_came() {
     let machine = one_device();
@@ -99,17 +114,6 @@ fn stop_asleep(machine: &Machine, waiter: Pid) {
 /// It waits for the whole of one GPU, and small ones on another come and go; there, nothing is kept for it.
 #[test]
 fn who_waits_for_a_large_one_is_in_nobodys_way_elsewhere() {
-    let gpu = |profiles: &[&str]| GpuSpec {
-        model: Some("a100-80gb".to_owned()),
-        instances: profiles
-            .iter()
-            .map(|profile| InstanceSpec {
-                profile: profile.to_string(),
-                ..Default::default()
-            })
-            .collect(),
-        ..Default::default()
-    };
     let machine = Machine::of(&NodeSpec {
         gpus: vec![gpu(&["7g.80gb"]), gpu(&["1g.10gb"; 7])],
         ..Default::default()
@@ -123,6 +127,22 @@ fn who_waits_for_a_large_one_is_in_nobodys_way_elsewhere() {
     assert_eq!(devices.len(), 7);
     holder.give_back(&machine);
     assert_eq!(waiter.served().device, holder.device);
+}
+
+/// Somebody cuts the GPU anew, and nobody but the waiter looks.
+#[test]
+fn a_device_that_is_made_meanwhile_is_seen() {
+    let cut = |profiles: &[&str]| NodeSpec {
+        gpus: vec![gpu(profiles)],
+        ..Default::default()
+    };
+    let machine = Machine::of(&cut(&["1g.10gb"]));
+    let holder = ask(&machine, &[PROFILE]).served();
+    let waiter = wait(&machine, "10m");
+    machine
+        .repartition(&cut(&["1g.10gb", "1g.10gb"]))
+        .expect("a repartition");
+    assert_ne!(waiter.served().device, holder.device);
 }
 
 /// For one who needs several, each that comes free is kept.
