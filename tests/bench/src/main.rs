@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! process.rs     one run of a program
+//! nodes.rs       nodes of other sizes, and ledgers that have seen much
 //! meter.rs       by the clock, or counting instructions
 //! documents.rs   what engines and runtimes hand to hooks
 //! interposed.rs  oci-mig-runtime before a runtime that does nothing
@@ -18,6 +19,7 @@ mod container;
 mod documents;
 mod interposed;
 mod meter;
+mod nodes;
 mod process;
 mod report;
 mod runtimes;
@@ -27,16 +29,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use fake_node::Node;
 use interposed::Interposed;
 use meter::Meter;
 use report::{Report, Runtime, Stage};
 use runtimes::{Case, Ground, RUNTIMES};
-use stages::{Bench, Round};
+use stages::{Bench, Calls, Round};
 
-/// All but one of the node's 56 devices: the ledger at its longest that still lets a container in.
+/// All but one of the node's 56 devices, so that a container is still let in.
 const NEARLY_ALL: usize = 55;
 
 #[derive(Parser)]
@@ -80,7 +82,16 @@ fn run(cli: &Cli) -> Result<()> {
         report.runtimes = containers(programs, &node, &cli.folder, cli.containers)?;
     }
     process::adopt_orphans()?;
+    // On the same file system as the node's own ledger.
+    let ledger = |name: &str| node.dir().join("run").join(name);
+    report.calls = all_calls(programs, &node, &cli.folder, &ledger("small"))?;
     report.stages = all_stages(programs, &node, &cli.folder, cli.rounds)?;
+    report.stages.extend(much_in_the_ledger(
+        programs,
+        &cli.folder,
+        &ledger("full"),
+        cli.rounds,
+    )?);
     match &cli.json {
         Some(None) => println!("{:#}", report.json()),
         Some(Some(file)) => {
@@ -96,34 +107,71 @@ fn all_stages(programs: &Path, node: &Node, folder: &Path, rounds: usize) -> Res
     let callgrind = Meter::callgrind(programs, folder);
     let mut bench = Bench::new(programs, node);
     let mut interposed = Interposed::new(programs, node, folder)?;
-    let mut stages = measure(0, rounds, &callgrind, |meter| {
+    bench.full_look(&Meter::Clock)?;
+    let mut stages = measure("", rounds, Some(&callgrind), |meter| {
         let mut round = bench.passing(meter)?;
         round.extend(bench.life(meter)?);
         round.extend(interposed.round()?);
         Ok(round)
     })?;
+    stages.extend(measure("", rounds, Some(&callgrind), |meter| {
+        bench.full_look(meter)
+    })?);
+    let slow = "NVML's init takes 10 ms, and the first call that needs a GPU 5 ms:";
+    node.set(&["init_ms=10", "first_touch_ms=5"])?;
+    stages.extend(measure(slow, rounds, None, |meter| {
+        Ok(vec![("reserves, slow NVML", bench.reservation(meter)?)])
+    })?);
+    node.set(&["init_ms=", "first_touch_ms="])?;
     bench.hold(NEARLY_ALL)?;
-    stages.extend(measure(NEARLY_ALL, rounds, &callgrind, |meter| {
+    let held = "with 55 of the node's devices held:";
+    stages.extend(measure(held, rounds, Some(&callgrind), |meter| {
         bench.life(meter)
     })?);
     Ok(stages)
 }
 
+/// A ledger that has seen much, on a node that is larger still.
+fn much_in_the_ledger(programs: &Path, folder: &Path, ledger: &Path, rounds: usize) -> Result<Vec<Stage>> {
+    let node = nodes::of(nodes::LEASES / 7 + 1, folder, ledger)?;
+    let mut bench = Bench::new(programs, &node);
+    bench.hold(nodes::LEASES)?;
+    nodes::leave_behind(ledger)?;
+    let heading = "112 leases, and 10,000 files of crashed writers in the ledger, none of which is removed:";
+    let stages = measure(heading, rounds, None, |meter| {
+        Ok(vec![("reserves, full ledger", bench.reservation(meter)?)])
+    })?;
+    ensure!(
+        nodes::left_behind(ledger)? == nodes::LEFTOVERS as usize,
+        "what crashed writers left was touched"
+    );
+    Ok(stages)
+}
+
+/// What a container's life asks of NVML on a node of one GPU and on the one that is measured on.
+fn all_calls(programs: &Path, node: &Node, folder: &Path, ledger: &Path) -> Result<Vec<Calls>> {
+    let small = nodes::of(1, folder, ledger)?;
+    Ok(vec![
+        Bench::new(programs, &small).calls()?,
+        Bench::new(programs, node).calls()?,
+    ])
+}
+
 /// Rounds by the clock, all stages in each, so that a busy moment of the machine hits all alike; then one that counts.
 fn measure(
-    held: usize,
+    heading: &'static str,
     rounds: usize,
-    callgrind: &Meter,
+    callgrind: Option<&Meter>,
     mut round: impl FnMut(&Meter) -> Result<Round>,
 ) -> Result<Vec<Stage>> {
     // The first is for the caches.
     round(&Meter::Clock)?;
-    let counted = round(callgrind)?;
+    let counted = round(callgrind.unwrap_or(&Meter::Clock))?;
     let mut stages: Vec<Stage> = counted
         .into_iter()
         .map(|(name, figures)| Stage {
             name,
-            held,
+            heading,
             instructions: Some(figures.instructions).filter(|count| *count > 0),
             walls: Vec::with_capacity(rounds),
             peak_kib: 0,

@@ -1,11 +1,12 @@
 //! The stages of a container's life, each as the engine or runtime calls it, on a simulated node.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use fake_node::Node;
-use serde_json::Value;
+use fake_node::{Node, TraceLine};
+use serde_json::{Value, json};
 
 use crate::container::Container;
 use crate::documents;
@@ -63,9 +64,14 @@ impl<'node> Bench<'node> {
 
     /// A container's whole life. What its reservation's child does is counted with it.
     pub fn life(&mut self, meter: &Meter) -> Result<Round> {
-        let (born, container) = self.birth(meter)?;
-        let end = container.end(self, meter)?;
-        Ok(born.into_iter().chain([("poststop, releases", end)]).collect())
+        let (mut round, born) = self.birth(meter)?;
+        round.push(("poststop, releases", born.end(self, meter)?));
+        Ok(round)
+    }
+
+    /// A full look at the node, and what it would cost each container if nothing were remembered.
+    pub fn full_look(&self, meter: &Meter) -> Result<Round> {
+        Ok(vec![("refresh, a full look", self.refresh(meter)?)])
     }
 
     /// Containers that exist from now on, each with one device.
@@ -77,34 +83,112 @@ impl<'node> Bench<'node> {
         Ok(())
     }
 
-    /// The part of a reservation that is in a process of its own. A reservation kills it as soon as it has answered,
-    /// under valgrind before it is counted.
-    fn asking_nvml(&self, meter: &Meter) -> Result<Figures> {
-        let library = self.node.dir().join("lib/libnvidia-ml.so.1");
-        meter.measure(Command::new(&self.hook).arg("nvml-inventory").arg(library), b"")
+    /// A reservation alone; its container is given up again.
+    pub fn reservation(&mut self, meter: &Meter) -> Result<Figures> {
+        let (reserved, figures) = self.reserve(meter)?;
+        reserved.end(self, &Meter::Clock)?;
+        Ok(figures)
     }
 
-    fn birth(&mut self, meter: &Meter) -> Result<(Round, Born)> {
+    /// What a container's life asks of NVML once the node is known, by stage: for how many calls, and of which GPUs.
+    pub fn calls(&mut self) -> Result<Calls> {
+        self.refresh(&Meter::Clock)?;
+        let reserved = self.traced(|bench| bench.reserve(&Meter::Clock))?;
+        let (calls, (container, _)) = reserved;
+        let (confirm, (process, _)) = self.traced(|bench| {
+            let process = Container::start(&documents::cgroups_path(&container.id))?;
+            let figures = bench.confirm(&Meter::Clock, &container, process.pid())?;
+            Ok((process, figures))
+        })?;
+        let born = Born { container, process };
+        let (release, _) = self.traced(|bench| born.end(bench, &Meter::Clock))?;
+        let mut gpus: Vec<u32> = calls.iter().filter_map(|line| line.gpu).collect();
+        gpus.sort_unstable();
+        gpus.dedup();
+        Ok(Calls {
+            devices: self.node.devices()?.len(),
+            reserve: calls.len(),
+            gpus: gpus.len(),
+            confirm: confirm.len(),
+            release: release.len(),
+        })
+    }
+
+    fn traced<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<(Vec<TraceLine>, T)> {
+        self.node.start_trace()?;
+        let done = run(self)?;
+        let trace = self.node.trace()?;
+        fs::remove_file(self.node.dir().join("trace"))?;
+        Ok((trace, done))
+    }
+
+    /// A full look at the node, as the first reservation takes one.
+    fn refresh(&self, meter: &Meter) -> Result<Figures> {
+        let mut refresh = Command::new(&self.hook);
+        meter.measure_with_child(
+            refresh.arg("refresh").arg("--config").arg(self.node.config()),
+            b"",
+        )
+    }
+
+    /// The part of a reservation that is in a process of its own, which ends itself as soon as its answer was read.
+    fn asking_nvml(&self, meter: &Meter) -> Result<Figures> {
+        let library = self.node.dir().join("lib/libnvidia-ml.so.1");
+        let question = self.question()?.to_string();
+        let mut command = Command::new(&self.hook);
+        meter.measure(command.arg("nvml-check").arg(library).arg(question), b"")
+    }
+
+    /// As a reservation puts it: about one device of what is remembered.
+    fn question(&self) -> Result<Value> {
+        let ledger = self.ledger()?;
+        let text = fs::read_to_string(ledger.join("inventory.json")).context("the remembered inventory")?;
+        let mut known = serde_json::from_str::<Value>(&text)?["inventory"].take();
+        let gpus = known["gpus"].as_array_mut().context("GPUs")?;
+        gpus.truncate(1);
+        let devices = gpus[0]["mig"]["enabled"]["devices"].as_array_mut();
+        devices.context("devices")?.truncate(1);
+        known["left_out"] = json!([]);
+        Ok(json!({"known": known, "users": true, "on_demand_alone": false}))
+    }
+
+    /// The ledger's folder, as the node's configuration says.
+    pub fn ledger(&self) -> Result<PathBuf> {
+        let config = fs::read_to_string(self.node.config())?;
+        let line = config.lines().find_map(|line| line.strip_prefix("dir = "));
+        Ok(serde_json::from_str(line.context("ledger.dir")?)?)
+    }
+
+    fn reserve(&mut self, meter: &Meter) -> Result<(Reserved, Figures)> {
         let id = documents::id(self.next);
         self.next += 1;
         let config = documents::config(&id, &[("mig.profile", "1g.10gb")])?;
         let node = self.node.config();
         let node = node.to_str().context("a path that is not UTF-8")?;
         let mut precreate = self.stage(&["precreate", "--config", node]);
-        let mut reserved = meter.measure_with_child(&mut precreate, &bytes(&config))?;
+        let figures = meter.measure_with_child(&mut precreate, &bytes(&config))?;
+        let config = serde_json::from_slice(&figures.output).context("the edited config.json")?;
+        Ok((Reserved { id, config }, figures))
+    }
+
+    fn confirm(&self, meter: &Meter, reserved: &Reserved, pid: u32) -> Result<Figures> {
+        let confirm = documents::hook_arguments(&reserved.config, "createRuntime")?;
+        let state = documents::state(&reserved.id, Some(pid), &reserved.config);
+        meter.measure(Command::new(&self.hook).args(confirm), &bytes(&state))
+    }
+
+    fn birth(&mut self, meter: &Meter) -> Result<(Round, Born)> {
+        let (container, mut reserved) = self.reserve(meter)?;
         let child = self.asking_nvml(meter)?;
         reserved.instructions += child.instructions;
-        let config: Value = serde_json::from_slice(&reserved.output).context("the edited config.json")?;
-        let process = Container::start(&documents::cgroups_path(&id))?;
-        let confirm = documents::hook_arguments(&config, "createRuntime")?;
-        let state = documents::state(&id, Some(process.pid()), &config);
-        let confirmed = meter.measure(Command::new(&self.hook).args(confirm), &bytes(&state))?;
+        let process = Container::start(&documents::cgroups_path(&container.id))?;
+        let confirmed = self.confirm(meter, &container, process.pid())?;
         let round = vec![
             ("precreate, reserves", reserved),
             ("  its NVML child alone", child),
             ("createRuntime, confirms", confirmed),
         ];
-        Ok((round, Born { id, config, process }))
+        Ok((round, Born { container, process }))
     }
 
     fn stage(&self, arguments: &[&str]) -> Command {
@@ -114,16 +198,42 @@ impl<'node> Bench<'node> {
     }
 }
 
-/// A container that exists, with its device.
-struct Born {
+/// What a container's life asks of NVML.
+#[derive(Debug)]
+pub struct Calls {
+    /// How many devices the node has.
+    pub devices: usize,
+    /// Calls while it is reserved.
+    pub reserve: usize,
+    /// GPUs that these need.
+    pub gpus: usize,
+    /// Calls while it is confirmed.
+    pub confirm: usize,
+    /// Calls while it is released.
+    pub release: usize,
+}
+
+/// A container that is yet to be made, with its config.json as it was edited.
+struct Reserved {
     id: String,
     config: Value,
+}
+
+/// A container that exists, with its device.
+struct Born {
+    container: Reserved,
     process: Container,
 }
 
 impl Born {
     fn end(self, bench: &Bench<'_>, meter: &Meter) -> Result<Figures> {
         drop(self.process);
+        self.container.end(bench, meter)
+    }
+}
+
+impl Reserved {
+    fn end(self, bench: &Bench<'_>, meter: &Meter) -> Result<Figures> {
         let release = documents::hook_arguments(&self.config, "poststop")?;
         let state = documents::state(&self.id, None, &self.config);
         meter.measure(Command::new(&bench.hook).args(release), &bytes(&state))
