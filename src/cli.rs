@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -34,7 +35,7 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 refused (all held, no such profile, can't be isolated);
+Exit codes: 0 done; 1 refused (all held, no such profile, can't be isolated, wait over);
 2 command line or annotations; 3 this machine (driver, NVML, config file, ledger)";
 
 /// What can be asked of the program.
@@ -101,7 +102,8 @@ pub struct GcArgs {
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
     /// A container's id or how it begins, a device's MIG-<uuid>, or a lease's id
-    #[arg(required_unless_present = "unreadable", value_name = "CONTAINER|DEVICE|LEASE")]
+    #[arg(required_unless_present = "unreadable", value_name = "CONTAINER|DEVICE|LEASE",
+          value_parser = NonEmptyStringValueParser::new())]
     pub name: Option<String>,
     /// The leases that can't be read, whose devices stay out of use
     #[arg(long, conflicts_with = "name")]

@@ -58,6 +58,8 @@ pub struct Config {
     pub unmanaged: Unmanaged,
     /// What any one container may take: `limits.*`.
     pub limits: Limits,
+    /// `limits.waiting`: how many containers may wait at once.
+    pub waiting: usize,
 }
 
 /// What is done about a free device that a process uses: somebody started it by hand, or another way hands out devices.
@@ -165,6 +167,8 @@ struct LeaseTable {
 #[serde(default, deny_unknown_fields)]
 struct LimitsTable {
     devices: Option<u32>,
+    wait: Option<String>,
+    waiting: Option<usize>,
     profiles: Option<Vec<String>>,
 }
 
@@ -274,9 +278,11 @@ fn resolve(file: File, named: Option<&Path>) -> Result<Config, String> {
         environment_asks: file.requests.environment,
         allow_privileged: file.allow_privileged,
         guard: file.guard,
+        waiting: file.limits.waiting.unwrap_or(64),
         unmanaged: file.unmanaged,
         limits: Limits {
             devices: file.limits.devices.unwrap_or(8),
+            wait: length("limits.wait", file.limits.wait.as_deref(), "24h")?,
             profiles: file.limits.profiles.map(|names| profiles(&names)).transpose()?,
         },
     })
@@ -349,6 +355,7 @@ mod tests {
             config.limits,
             Limits {
                 devices: 8,
+                wait: Duration::from_secs(86_400),
                 profiles: None
             }
         );

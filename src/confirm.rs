@@ -102,7 +102,7 @@ fn failure(objection: Objection, lease: Option<&Lease>) -> Failure {
 pub fn taken_back() -> Failure {
     Failure::host(
         "this container's reservation is gone",
-        "its engine was gone, or it took longer than lease.pending to come into being, and the device was taken back",
+        "its engine was gone, it took longer than lease.pending to come into being, or somebody released it",
     )
     .remedy("start it again; if it happens again, raise lease.pending")
 }

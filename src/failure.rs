@@ -70,6 +70,18 @@ impl Failure {
         self
     }
 
+    /// Waits for every result; the first failure tells of the others.
+    ///
+    /// # Errors
+    /// That one, where any failed.
+    pub fn first_of(results: impl Iterator<Item = Result<(), Failure>>) -> Result<(), Failure> {
+        let failures: Vec<Failure> = results.filter_map(Result::err).collect();
+        match failures.into_iter().reduce(|first, next| first.and(&next)) {
+            None => Ok(()),
+            Some(failure) => Err(failure),
+        }
+    }
+
     /// What, why and remedy, as they were given.
     pub fn parts(&self) -> (&str, &str, &str) {
         (&self.what, &self.why, &self.remedy)
@@ -105,13 +117,18 @@ pub fn one_line(text: &str) -> String {
             line.push_str("...");
             break;
         }
-        if c.is_control() || is_invisible(c) {
+        if is_unprintable(c) {
             line.extend(c.escape_default());
         } else {
             line.push(c);
         }
     }
     line
+}
+
+/// Whether a character would drive a terminal, or break, reorder or hide what a line says.
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control() || is_invisible(c)
 }
 
 /// Line separators, direction overrides and characters without a glyph: not control characters to Unicode, but they

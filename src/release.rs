@@ -3,12 +3,10 @@
 #![forbid(unsafe_code)]
 
 use std::path::Path;
-use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::lease::liveness::Here;
-use crate::lease::transition::{self, Checks};
-use crate::lease::{Lease, LeaseId, LockedLedger};
+use crate::lease::transition::{self, Checks, Occasion};
+use crate::lease::{Judge, Lease, LeaseId, LockedLedger};
 
 /// A container as its end is announced: ids repeat, so the bundle counts too where the lease knows one.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +24,7 @@ pub struct Ended<'a> {
 /// A host failure where the ledger can't be changed.
 pub fn named(
     ledger: &mut LockedLedger<'_>,
-    here: &Here,
-    pending: Duration,
+    judge: Judge<'_>,
     id: &LeaseId,
     ended: Ended<'_>,
 ) -> Result<(), Failure> {
@@ -37,8 +34,7 @@ pub fn named(
     if !transition::may_end(lease.holder.container().id == ended.id, Checks::ALL) {
         return Ok(());
     }
-    let fate = transition::announced_end(lease.state, here.evidence(&lease, pending));
-    ledger.carry_out(&lease, fate)
+    ledger.carry_out(&judge.one(lease, Occasion::End))
 }
 
 /// Gives back whatever leases that container has whose holder is gone. Never one with a living holder: the call may
@@ -48,25 +44,21 @@ pub fn named(
 /// The first host failure, after all have been tried.
 pub fn of_container(
     ledger: &mut LockedLedger<'_>,
-    here: &Here,
-    pending: Duration,
+    judge: Judge<'_>,
     ended: Ended<'_>,
 ) -> Result<(), Failure> {
-    gone(ledger, here, pending, |lease| is_of(lease, ended))
+    gone(ledger, judge, |lease| is_of(lease, ended))
 }
 
 /// Of `theirs`, gives back those whose holder is gone.
 fn gone(
     ledger: &mut LockedLedger<'_>,
-    here: &Here,
-    pending: Duration,
+    judge: Judge<'_>,
     theirs: impl Fn(&Lease) -> bool,
 ) -> Result<(), Failure> {
     let leases = ledger.contents()?.leases;
-    all(leases.into_iter().filter(theirs).map(|lease| {
-        let fate = transition::reconcile(lease.state, here.evidence(&lease, pending));
-        ledger.carry_out(&lease, fate)
-    }))
+    let theirs = leases.into_iter().filter(theirs);
+    Failure::first_of(theirs.map(|lease| ledger.carry_out(&judge.one(lease, Occasion::Look))))
 }
 
 /// Whom a runtime was told to delete.
@@ -104,13 +96,8 @@ impl Of<'_> {
 ///
 /// # Errors
 /// The first host failure, after all have been tried.
-pub fn of_deleted(
-    ledger: &mut LockedLedger<'_>,
-    here: &Here,
-    pending: Duration,
-    theirs: Of<'_>,
-) -> Result<(), Failure> {
-    gone(ledger, here, pending, |lease| theirs.may_hold(lease))
+pub fn of_deleted(ledger: &mut LockedLedger<'_>, judge: Judge<'_>, theirs: Of<'_>) -> Result<(), Failure> {
+    gone(ledger, judge, |lease| theirs.may_hold(lease))
 }
 
 /// Takes back a reservation whose container will not come into being, because a step after it failed. Only as that step
@@ -135,14 +122,4 @@ fn is_of(lease: &Lease, ended: Ended<'_>) -> bool {
             .bundle
             .as_deref()
             .is_none_or(|bundle| bundle == ended.bundle)
-}
-
-/// Every result is waited for; the first failure tells of the others.
-fn all(results: impl Iterator<Item = Result<(), Failure>>) -> Result<(), Failure> {
-    let failures: Vec<Failure> = results.filter_map(Result::err).collect();
-    let mut failures = failures.into_iter();
-    match failures.next() {
-        None => Ok(()),
-        Some(first) => Err(failures.fold(first, |first, next| first.and(&next))),
-    }
 }

@@ -1,7 +1,8 @@
 //! The ledger's files: how one is read and written, and what is said when it can't be.
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fmt;
+use std::fs::{DirBuilder, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -44,6 +45,16 @@ pub fn make_private(dir: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(unusable(&format!("can't make {}", dir.display()), &error)),
     }
+    let found = trusted(dir)?;
+    if found.mode() & 0o077 != 0 {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
+            .map_err(|error| unusable(&format!("can't close {} to others", dir.display()), &error))?;
+    }
+    Ok(())
+}
+
+/// Sees to it that `dir` is a folder of ours, and not a link to one.
+pub fn trusted(dir: &Path) -> Result<Metadata, Failure> {
     let found = std::fs::symlink_metadata(dir)
         .map_err(|error| unusable(&format!("can't look at {}", dir.display()), &error))?;
     let ours = found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw();
@@ -54,15 +65,40 @@ pub fn make_private(dir: &Path) -> Result<(), Failure> {
                 .remedy("remove it, or name another folder with ledger.dir"),
         );
     }
-    if found.mode() & 0o077 != 0 {
-        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
-            .map_err(|error| unusable(&format!("can't close {} to others", dir.display()), &error))?;
+    Ok(found)
+}
+
+/// Why a file is no document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Illegible {
+    /// It is of a layout that this program doesn't know.
+    Newer(u32),
+    /// It is none at all, or in the wrong place.
+    Broken(String),
+}
+
+impl fmt::Display for Illegible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Illegible::Newer(version) => {
+                write!(
+                    f,
+                    "its version is {version}, and this program knows versions up to {VERSION}"
+                )
+            }
+            Illegible::Broken(why) => f.write_str(why),
+        }
     }
-    Ok(())
+}
+
+impl From<io::Error> for Illegible {
+    fn from(error: io::Error) -> Self {
+        Illegible::Broken(error.to_string())
+    }
 }
 
 /// A file's document; none where it has just been removed.
-pub fn read<D: Document>(path: &Path) -> Result<Option<D>, String> {
+pub fn read<D: Document>(path: &Path) -> Result<Option<D>, Illegible> {
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
@@ -70,25 +106,29 @@ pub fn read<D: Document>(path: &Path) -> Result<Option<D>, String> {
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(error.into()),
     };
     let mut text = String::with_capacity(4096);
-    file.take(LARGEST)
-        .read_to_string(&mut text)
-        .map_err(|error| error.to_string())?;
+    file.take(LARGEST).read_to_string(&mut text)?;
     parse(path, &text).map(Some)
 }
 
-fn parse<D: Document>(path: &Path, text: &str) -> Result<D, String> {
+fn parse<D: Document>(path: &Path, text: &str) -> Result<D, Illegible> {
     let document = match serde_json::from_str::<D>(text) {
         Ok(document) if document.version() <= VERSION => document,
-        Ok(document) => return Err(newer(document.version())),
+        Ok(document) => return Err(Illegible::Newer(document.version())),
         // A newer layout that this program can't read: say that, rather than where it stumbled.
-        Err(error) => return Err(newer_version(text).map_or_else(|| error.to_string(), newer)),
+        Err(error) => {
+            let broken = || Illegible::Broken(error.to_string());
+            return Err(newer_version(text).map_or_else(broken, Illegible::Newer));
+        }
     };
     match path.file_name() == Some(OsStr::new(&document.file_name())) {
         true => Ok(document),
-        false => Err(format!("it belongs into {}", document.file_name())),
+        false => Err(Illegible::Broken(format!(
+            "it should be named {}",
+            document.file_name()
+        ))),
     }
 }
 
@@ -99,10 +139,6 @@ fn newer_version(text: &str) -> Option<u32> {
     }
     let Versioned { version } = serde_json::from_str(text).ok()?;
     (version > VERSION).then_some(version)
-}
-
-fn newer(version: u32) -> String {
-    format!("its version is {version}, and this program knows versions up to {VERSION}")
 }
 
 /// Writes a document into `unfinished` and renames that into place: whole, or not at all. Who writes holds the lock, so
@@ -117,6 +153,8 @@ pub fn write<D: Document>(unfinished: &Path, folder: &Path, document: &D) -> io:
         .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(unfinished)?;
     file.write_all(&bytes)?;
+    // Nothing to do on a tmpfs. On a disk, a power cut would leave an empty file that nobody can read.
+    file.sync_data()?;
     std::fs::rename(unfinished, folder.join(document.file_name()))
 }
 

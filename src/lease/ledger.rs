@@ -4,11 +4,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, Document, entries, make_private, read, unusable, write};
-use super::liveness::{self, Here};
+use super::liveness::Here;
 use super::lock::{self, Lock};
-use super::transition::Fate;
 use super::unreadable::{Unreadable, known_by_records};
-use super::{DeviceRecord, Lease, LeaseId, LeaseState, VERSION};
+use super::{DeviceRecord, Lease, LeaseId, VERSION};
 use crate::failure::Failure;
 
 /// The folder of leases.
@@ -49,13 +48,18 @@ impl Ledger {
     /// The ledger in `dir` if there is one. Makes nothing.
     ///
     /// # Errors
-    /// A host failure where the folder can't be looked into.
+    /// A host failure where the folder can't be looked into, or is not ours.
     pub fn existing(dir: &Path) -> Result<Option<Ledger>, Failure> {
-        match std::fs::symlink_metadata(dir.join("leases")) {
-            Ok(_) => Ok(Some(Ledger { dir: dir.to_owned() })),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unusable(&format!("can't look into {}", dir.display()), &error)),
+        let ledger = Ledger { dir: dir.to_owned() };
+        match std::fs::symlink_metadata(ledger.leases()) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unusable(&format!("can't look into {}", dir.display()), &error)),
         }
+        for folder in [dir, &ledger.leases()] {
+            files::trusted(folder)?;
+        }
+        Ok(Some(ledger))
     }
 
     /// Waits for the lock; the ledger may be changed until the returned value is dropped.
@@ -81,7 +85,7 @@ impl Ledger {
             match read(&path) {
                 Ok(Some(lease)) => contents.leases.push(lease),
                 Ok(None) => {}
-                Err(why) => contents.unreadable.push(Unreadable::new(path, why)),
+                Err(why) => contents.unreadable.push(Unreadable::new(path, &why)),
             }
         }
         contents.leases.sort_by(|a, b| a.id.cmp(&b.id));
@@ -97,7 +101,13 @@ impl Ledger {
     /// A host failure where its file can't be read as a lease.
     pub fn get(&self, id: &LeaseId) -> Result<Option<Lease>, Failure> {
         let path = self.leases().join(Lease::file_name_of(id));
-        read(&path).map_err(|why| Unreadable::new(path, why).failure())
+        read(&path).map_err(|why| {
+            let mut unreadable = [Unreadable::new(path, &why)];
+            match known_by_records(&mut unreadable, &self.devices()) {
+                Ok(()) => unreadable[0].failure(),
+                Err(failure) => unreadable[0].failure().and(&failure),
+            }
+        })
     }
 
     /// What was left behind by processes that were killed, and nobody needs: what an earlier version left unfinished, records
@@ -173,7 +183,16 @@ impl LockedLedger<'_> {
 
     pub(super) fn write<D: Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
         let unfinished = self.ledger.unfinished();
-        write(&unfinished, folder, document).map_err(|error| {
+        let mut written = write(&unfinished, folder, document);
+        if written
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        {
+            // An earlier version's ledger has no such folder yet.
+            make_private(folder)?;
+            written = write(&unfinished, folder, document);
+        }
+        written.map_err(|error| {
             // It would take the space that is missing. What can't be removed now is overwritten by the next.
             let _ = std::fs::remove_file(&unfinished);
             let path = folder.join(document.file_name());
@@ -226,29 +245,11 @@ impl LockedLedger<'_> {
         Ok(())
     }
 
-    /// Removes what [`Ledger::leftovers`] found.
+    /// Removes one of what [`Ledger::leftovers`] found.
     ///
     /// # Errors
     /// A host failure where one can't be removed.
-    pub fn sweep(&mut self, leftovers: &[PathBuf]) -> Result<(), Failure> {
-        leftovers
-            .iter()
-            .try_for_each(|path| files::remove(path).map(drop))
-    }
-
-    /// Carries out what was decided on a lease.
-    ///
-    /// # Errors
-    /// As [`LockedLedger::put`] and [`LockedLedger::remove`].
-    pub fn carry_out(&mut self, lease: &Lease, fate: Fate) -> Result<(), Failure> {
-        match fate {
-            Fate::Keep => Ok(()),
-            Fate::Remove => self.remove(lease),
-            Fate::Release => self.put(&Lease {
-                state: LeaseState::Releasing,
-                written: liveness::now(),
-                ..lease.clone()
-            }),
-        }
+    pub fn sweep(&mut self, leftover: &Path) -> Result<(), Failure> {
+        files::remove(leftover).map(drop)
     }
 }

@@ -40,20 +40,20 @@
 
 mod device_record;
 mod files;
+mod judge;
 mod ledger;
 pub mod liveness;
 mod lock;
 mod queue;
-mod reconcile;
 mod record;
 pub mod transition;
 mod unreadable;
 mod watch;
 
 pub use device_record::DeviceRecord;
+pub use judge::{Judge, Judged, Judgement};
 pub use ledger::{Contents, Ledger, LockedLedger};
 pub use queue::Ticket;
-pub use reconcile::{Judged, Judgement, judge};
 pub use record::{Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Process, VERSION};
 pub use unreadable::Unreadable;
 pub use watch::{End, Watch};

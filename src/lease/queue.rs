@@ -126,6 +126,13 @@ impl Ledger {
         Ok(tickets)
     }
 
+    /// The highest number that is taken, by whomever: also by a ticket that this version can't read.
+    fn last_number(&self) -> Result<u64, Failure> {
+        let paths = entries(&self.waiting())?;
+        let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse().ok();
+        Ok(paths.iter().filter_map(number).max().unwrap_or(0))
+    }
+
     /// The folder of the tickets, made where it isn't there yet.
     ///
     /// # Errors
@@ -142,7 +149,7 @@ impl LockedLedger<'_> {
     ///
     /// # Errors
     /// A host failure where the folder can't be listed or changed.
-    pub fn queue(&mut self, here: &Here) -> Result<Vec<Ticket>, Failure> {
+    pub fn living_queue(&mut self, here: &Here) -> Result<Vec<Ticket>, Failure> {
         let (waiting, gone): (Vec<_>, Vec<_>) = self
             .ledger()
             .tickets()?
@@ -163,7 +170,7 @@ impl LockedLedger<'_> {
         match own {
             Some(own) if own == ticket => return Ok(()),
             Some(_) => {}
-            None => ticket.number = queue.last().map_or(1, |last| last.number + 1),
+            None => ticket.number = self.ledger().last_number()? + 1,
         }
         let folder = self.ledger().waiting_folder()?;
         self.write(&folder, ticket)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::files::{entries, read};
+use super::files::{Illegible, entries, read};
 use super::{DeviceRecord, Lease, LeaseId};
 use crate::failure::Failure;
 
@@ -14,24 +14,42 @@ pub struct Unreadable {
     pub path: PathBuf,
     /// What is wrong with it.
     pub why: String,
+    /// Nothing, but that a newer program wrote it.
+    pub is_newer: bool,
     /// What its devices' records say of the lease: whose it is and which devices it holds, without their nodes and
     /// without what was asked for. None where there are no such records: then it may hold any device.
     pub known: Option<Lease>,
 }
 
 impl Unreadable {
-    pub(super) fn new(path: PathBuf, why: String) -> Unreadable {
-        let known = None;
-        Unreadable { path, why, known }
+    pub(super) fn new(path: PathBuf, why: &Illegible) -> Unreadable {
+        Unreadable {
+            path,
+            why: why.to_string(),
+            is_newer: matches!(why, Illegible::Newer(_)),
+            known: None,
+        }
     }
 
     /// As the error that it is for whoever needs to know what it says.
     pub fn failure(&self) -> Failure {
         let what = format!("ledger: unreadable lease file {}", self.path.display());
         let failure = Failure::host(what, &self.why);
-        match self.known {
-            Some(_) => failure.remedy("its devices stay out of use until its container has ended; then see 'oci-mig-hook release --unreadable'"),
-            None => failure.remedy("which devices it holds is unknown, so none is handed out; end its container, and then 'oci-mig-hook release --unreadable'"),
+        match (self.is_newer, &self.known) {
+            (true, Some(_)) => failure.remedy(
+                "its devices stay out of use until its container has ended; use the program that wrote it",
+            ),
+            (true, None) => failure.remedy(
+                "which devices it holds is unknown, so none is handed out; use the program that wrote it",
+            ),
+            (false, Some(_)) => failure.remedy(
+                "its devices stay out of use until its container has ended and 'oci-mig-hook gc' or the next \
+                 reservation sees it",
+            ),
+            (false, None) => failure.remedy(
+                "which devices it holds is unknown, so none is handed out; end all containers that have a device, and \
+                 then 'oci-mig-hook release --unreadable --force'",
+            ),
         }
     }
 

@@ -61,12 +61,10 @@ pub fn refresh(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let before = host.last_remembered();
     let inventory = host.refresh();
     progress::clear();
-    let found = found(before.as_ref(), &inventory?, host.remembered().is_some());
-    let text = match json {
-        true => serde_json::to_string_pretty(&found)? + "\n",
-        false => print(&found),
-    };
-    super::print(text.as_bytes())
+    let inventory = inventory?;
+    let is_remembered = host.remembered().as_ref() == Some(&inventory);
+    let found = found(before.as_ref(), &inventory, is_remembered);
+    super::say(&found, json, text)
 }
 
 fn found(before: Option<&Inventory>, now: &Inventory, remembered: bool) -> Found {
@@ -110,7 +108,7 @@ fn changed(before: &Inventory, now: &Inventory) -> Vec<Changed> {
     now.devices().filter_map(change).collect()
 }
 
-fn print(found: &Found) -> String {
+fn text(found: &Found) -> String {
     let mut text = format!(
         "{} on {}, driver {}\n",
         counted(found.devices, "MIG device"),

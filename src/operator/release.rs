@@ -1,7 +1,6 @@
 //! `release`: gives back one lease by hand, named by its container, its device or itself; or those that can't be read.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -10,7 +9,7 @@ use crate::config::Config;
 use crate::failure::{Failure, one_line};
 use crate::lease::liveness::Here;
 use crate::lease::transition::Fate;
-use crate::lease::{self, Holder, Judged, LeaseId, Ledger, LockedLedger, Unreadable};
+use crate::lease::{Holder, Judge, Judged, LeaseId, Ledger, LockedLedger, Unreadable};
 use crate::mig::MigUuid;
 
 /// Which leases are to go.
@@ -38,15 +37,15 @@ pub struct Release {
 /// One lease that went; `--json` prints a list of them.
 #[derive(Serialize)]
 struct Released {
-    /// Absent for a file that isn't named for any.
+    /// Absent for a file of which nothing is known.
     lease: Option<LeaseId>,
     /// Absent where that is unknown.
     devices: Option<Vec<MigUuid>>,
     holder: Option<Holder>,
     /// The file, of one that could not be read.
     path: Option<PathBuf>,
-    /// Its holder may still use the devices.
-    forced: bool,
+    /// Its holder lives, or nobody can tell: the devices may be in use.
+    may_be_used: bool,
     #[serde(skip)]
     text: String,
 }
@@ -55,32 +54,30 @@ struct Released {
 ///
 /// # Errors
 /// A refusal where there is no such lease, or its holder lives and `force` isn't given; a usage failure where the name is
-/// several leases'; a host failure of the ledger. Nothing is given back then.
+/// several leases': nothing is given back then. A host failure where the ledger can't be changed, after all was tried.
 pub fn release(release: &Release) -> anyhow::Result<()> {
     let config = Config::load(release.config.as_deref())?;
     let ledger = Ledger::existing(&config.ledger_dir)?.ok_or_else(|| none(&release.which))?;
     let here = Here::look()?;
     let mut locked = ledger.lock()?;
+    let judge = Judge::new(&here, config.pending);
     let released = match &release.which {
-        Which::Named(name) => vec![named(&mut locked, &here, config.pending, name, release.force)?],
-        Which::Unreadable => unreadable(&mut locked, &here, config.pending, release.force)?,
+        Which::Named(name) => vec![named(&mut locked, judge, name, release.force)?],
+        Which::Unreadable => unreadable(&mut locked, judge, release.force)?,
     };
     drop(locked);
-    let text = match release.json {
-        true => serde_json::to_string_pretty(&released)? + "\n",
-        false => released.into_iter().map(|it| it.text + "\n").collect(),
-    };
-    super::print(text.as_bytes())
+    super::say(&released, release.json, |released| {
+        released.iter().map(|it| format!("{}\n", it.text)).collect()
+    })
 }
 
 fn named(
     ledger: &mut LockedLedger<'_>,
-    here: &Here,
-    pending: Duration,
+    judge: Judge<'_>,
     name: &str,
     force: bool,
 ) -> Result<Released, Failure> {
-    let judgement = lease::judge(ledger.contents()?, here, pending, None);
+    let judgement = judge.all(ledger.contents()?);
     let judged = only(matching(&judgement.leases, name), name)?;
     if judged.fate != Fate::Remove && !force {
         return Err(may_live(judged));
@@ -89,18 +86,14 @@ fn named(
     Ok(released(judged))
 }
 
-/// The leases that `name` names: whole names before beginnings of a container's id.
+/// The leases that `name` names. A container may be called as another's id begins: then it names both.
 fn matching<'a>(leases: &'a [Judged], name: &str) -> Vec<&'a Judged> {
-    let of = |wanted: &dyn Fn(&Judged) -> bool| leases.iter().filter(|it| wanted(it)).collect::<Vec<_>>();
-    let whole = of(&|it| {
+    let is_named = |it: &&Judged| {
         let lease = &it.lease;
         let is_device = || lease.uuids().any(|uuid| uuid.to_string() == name);
-        lease.id.to_string() == name || lease.holder.container().id == name || is_device()
-    });
-    match whole.is_empty() {
-        true => of(&|it| it.lease.holder.container().id.starts_with(name)),
-        false => whole,
-    }
+        lease.id.to_string() == name || lease.holder.container().id.starts_with(name) || is_device()
+    };
+    leases.iter().filter(is_named).collect()
 }
 
 fn only<'a>(mut found: Vec<&'a Judged>, name: &str) -> Result<&'a Judged, Failure> {
@@ -110,7 +103,7 @@ fn only<'a>(mut found: Vec<&'a Judged>, name: &str) -> Result<&'a Judged, Failur
             .map(|it| format!("{} of {}", it.lease.id, it.lease.holder.short_name()))
             .collect();
         let why = format!(
-            "it is the name of {}: {}",
+            "it fits {}: {}",
             words::counted(ids.len(), "lease"),
             ids.join(", ")
         );
@@ -122,35 +115,36 @@ fn only<'a>(mut found: Vec<&'a Judged>, name: &str) -> Result<&'a Judged, Failur
     found.pop().ok_or_else(|| none(&Which::Named(name.to_owned())))
 }
 
-/// All of them, or none: who can't be judged is taken for gone, because a person says so.
+/// All of them, or none.
 fn unreadable(
     ledger: &mut LockedLedger<'_>,
-    here: &Here,
-    pending: Duration,
+    judge: Judge<'_>,
     force: bool,
 ) -> Result<Vec<Released>, Failure> {
-    let contents = ledger.contents()?;
-    let files = contents.unreadable.clone();
-    let judgement = lease::judge(contents, here, pending, None);
-    let known = || judgement.leases.iter().filter(|it| !it.is_readable);
-    match known().find(|it| words::is_seen_alive(it)) {
-        Some(judged) if !force => return Err(may_live(judged)),
-        _ => {}
-    }
+    let judgement = judge.all(ledger.contents()?);
+    let known = judgement.leases.iter();
+    let known = known.filter_map(|judged| Some((judged.unreadable.as_ref()?, Some(judged))));
+    let unknown = judgement.unknown.iter().map(|file| (file, None));
+    let files: Vec<(&Unreadable, Option<&Judged>)> = known.chain(unknown).collect();
     if files.is_empty() {
         return Err(none(&Which::Unreadable));
     }
-    for file in &files {
-        ledger.discard(file)?;
+    if !force {
+        files
+            .iter()
+            .try_for_each(|(file, judged)| is_gone(file, *judged))?;
     }
-    let judged = |file: &Unreadable| known().find(|it| Some(&it.lease) == file.known.as_ref());
-    Ok(files.iter().map(|file| discarded(file, judged(file))).collect())
+    Failure::first_of(files.iter().map(|(file, _)| ledger.discard(file)))?;
+    Ok(files
+        .into_iter()
+        .map(|(file, judged)| discarded(file, judged))
+        .collect())
 }
 
 fn released(judged: &Judged) -> Released {
     let lease = &judged.lease;
-    let forced = judged.fate != Fate::Remove;
-    let why = match forced {
+    let may_be_used = judged.fate != Fate::Remove;
+    let why = match may_be_used {
         true => format!(
             "{}; it may go on using what it has open",
             words::why_it_stays(judged)
@@ -162,7 +156,7 @@ fn released(judged: &Judged) -> Released {
         devices: Some(lease.uuids().cloned().collect()),
         holder: Some(lease.holder.clone()),
         path: None,
-        forced,
+        may_be_used,
         text: format!(
             "released {} of container {}: {why}",
             words::devices(lease),
@@ -187,9 +181,22 @@ fn discarded(file: &Unreadable, judged: Option<&Judged>) -> Released {
             devices: None,
             holder: None,
             path: Some(file.path.clone()),
-            forced: true,
+            may_be_used: true,
             text: format!("removed {path}: nobody can tell which devices it held"),
         },
+    }
+}
+
+/// Without force only what is seen to be gone goes.
+fn is_gone(file: &Unreadable, judged: Option<&Judged>) -> Result<(), Failure> {
+    match judged {
+        Some(judged) if judged.fate == Fate::Remove => Ok(()),
+        Some(judged) => Err(may_live(judged)),
+        None => Err(Failure::refused(
+            format!("{} stays", file.path.display()),
+            "nobody can tell which devices it holds, nor whose it is",
+        )
+        .remedy("end all containers that have a device, and repeat with --force")),
     }
 }
 
@@ -206,10 +213,7 @@ fn none(which: &Which) -> Failure {
     match which {
         Which::Named(name) => {
             let what = format!("no lease of '{name}'");
-            Failure::refused(
-                what,
-                "no lease, container or device of that name holds or is held",
-            )
+            Failure::refused(what, "nothing of that name has a lease")
         }
         Which::Unreadable => Failure::refused("nothing to release", "every lease can be read"),
     }

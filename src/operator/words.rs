@@ -1,7 +1,34 @@
 //! What people are told of a lease: why it goes, why it stays, and what it holds.
 
-use crate::lease::transition::{self, CgroupState, ProcessState, Reason};
+use crate::lease::transition::{self, CgroupState, Fate, ProcessState, Reason};
 use crate::lease::{Judged, Lease, LeaseState};
+
+/// How a lease stands, as people see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its devices are free, or will be at once.
+    Free,
+    /// Its container lives.
+    InUse,
+    /// Its container is being made.
+    BeingMade,
+    /// Its container has ended and left something behind, or nobody can tell from here.
+    NotYetFree,
+}
+
+/// How it stands.
+pub fn standing(judged: &Judged) -> Standing {
+    match (judged.fate, judged.lease.state) {
+        (Fate::Remove, _) => Standing::Free,
+        (Fate::Keep, LeaseState::Pending) => Standing::BeingMade,
+        (Fate::Keep, LeaseState::Held | LeaseState::Releasing)
+            if judged.evidence.process == ProcessState::Alive =>
+        {
+            Standing::InUse
+        }
+        (Fate::Keep | Fate::Release, _) => Standing::NotYetFree,
+    }
+}
 
 /// Why it goes: a word for scripts, and a sentence.
 pub fn why_it_goes(judged: &Judged) -> (&'static str, String) {
@@ -39,11 +66,6 @@ pub fn why_it_stays(judged: &Judged) -> String {
         }
         (ProcessState::Gone, _) => "its cgroup can't be seen from here".to_owned(),
     }
-}
-
-/// Whether it is seen to live, rather than not seen at all.
-pub fn is_seen_alive(judged: &Judged) -> bool {
-    judged.evidence.process == ProcessState::Alive || judged.evidence.cgroup == CgroupState::Populated
 }
 
 /// What it holds: `MIG-... (1g.10gb), MIG-... (1g.10gb)`.

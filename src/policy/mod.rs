@@ -24,6 +24,7 @@ mod refusal;
 mod words;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub use fit::Shortfall;
 pub use kept::{Earlier, keep};
@@ -46,6 +47,8 @@ pub struct Chosen<'a> {
 pub struct Limits {
     /// Most devices (`limits.devices`).
     pub devices: u32,
+    /// Longest wait (`limits.wait`).
+    pub wait: Duration,
     /// The profiles that may be handed out, compared as a request's profile is (`limits.profiles`); all where absent.
     pub profiles: Option<Vec<Profile>>,
 }
@@ -54,6 +57,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             devices: 8,
+            wait: Duration::from_secs(24 * 60 * 60),
             profiles: None,
         }
     }
@@ -122,6 +126,12 @@ fn candidates<'a>(
         return Err(Refusal::OverLimit(Limit::Devices {
             asked,
             allowed: limits.devices,
+        }));
+    }
+    if let Some(asked) = request.wait().filter(|wait| wait.duration() > limits.wait) {
+        return Err(Refusal::OverLimit(Limit::Wait {
+            asked,
+            allowed: limits.wait,
         }));
     }
     let gpus = usable_gpus(request, node)?;

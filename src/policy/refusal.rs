@@ -1,11 +1,12 @@
 //! Why no device was chosen, each reason with its evidence. What it says is in [`super::words`].
 
 use std::num::NonZeroU8;
+use std::time::Duration;
 
 use super::fit::{self, Shortfall};
 use super::{Chosen, Held};
 use crate::mig::{Gpu, GpuProfile, Inventory, LeftOut, MigUuid, Profile};
-use crate::request::{GpuConstraint, Memory, Request};
+use crate::request::{GpuConstraint, Memory, Request, Wait};
 
 /// Why a request can't be met now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +109,13 @@ pub enum Limit {
         asked: u8,
         /// How many one container may have.
         allowed: u32,
+    },
+    /// `limits.wait`.
+    Wait {
+        /// How long it was to wait.
+        asked: Wait,
+        /// How long one may.
+        allowed: Duration,
     },
     /// `limits.profiles`.
     Profiles {

@@ -74,6 +74,12 @@ fn over(limit: &Limit) -> Failure {
             let remedy = format!("ask for at most {allowed}, or raise limits.devices in the configuration");
             Failure::refused(format!("{}={asked}", keys::COUNT), why).remedy(remedy)
         }
+        Limit::Wait { asked, allowed } => {
+            let seconds = allowed.as_secs();
+            let why = format!("one container may wait {seconds}s here (limits.wait)");
+            let remedy = format!("wait at most {seconds}s, or raise limits.wait in the configuration");
+            Failure::refused(format!("{}={asked}", keys::WAIT), why).remedy(remedy)
+        }
         Limit::Profiles { request, allowed } => {
             let why = match allowed.is_empty() {
                 true => "limits.profiles allows none".to_owned(),

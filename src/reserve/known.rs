@@ -1,5 +1,8 @@
 //! What is known of the node while one reservation is made: remembered at first, and better with each answer of the driver.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
 use crate::failure::Failure;
 use crate::lease::liveness::Here;
 use crate::lease::{End, Lease};
@@ -16,7 +19,12 @@ pub struct Known {
     /// It was read by this very reservation.
     fresh: bool,
     used: Used,
+    /// Devices that were not what had just been read of them, since when, and how.
+    differing: BTreeMap<MigUuid, (Instant, String)>,
 }
+
+/// For how long such a device is left alone: or a waiter would ask the driver without pause.
+const DIFFERS: Duration = Duration::from_secs(30);
 
 /// What the driver said of a lease's devices.
 pub enum Verdict {
@@ -38,6 +46,7 @@ impl Known {
             inventory,
             fresh,
             used: Used::default(),
+            differing: BTreeMap::new(),
         })
     }
 
@@ -66,18 +75,24 @@ impl Known {
         self.inventory.forget(device);
     }
 
-    /// Asks the driver for everything. What was found out about devices in use still holds.
+    /// Asks the driver for everything, and forgets what was found out about single devices.
+    pub fn look_afresh(&mut self, gpus: &dyn Gpus) -> Result<(), Failure> {
+        self.used.clear();
+        self.differing.clear();
+        self.read_anew(gpus)
+    }
+
+    /// Asks the driver for everything. What was found out about single devices still holds.
     pub fn read_anew(&mut self, gpus: &dyn Gpus) -> Result<(), Failure> {
         self.take(gpus.inventory()?, true);
         Ok(())
     }
 
-    /// What somebody else has found out since, without asking the driver; and who has let go of a device.
+    /// After a while: what somebody else has found out since, without asking the driver, and who has let go of a device.
+    /// What was of no use then may be by now, and nothing is fresh any more.
     pub fn catch_up(&mut self, gpus: &dyn Gpus) {
-        match gpus.remembered() {
-            Some(inventory) if inventory != self.read => self.take(inventory, false),
-            _ => {}
-        }
+        let inventory = gpus.remembered().unwrap_or_else(|| self.read.clone());
+        self.take(inventory, false);
         self.used.drop_ended();
     }
 
@@ -85,6 +100,11 @@ impl Known {
         self.read = inventory.clone();
         self.inventory = inventory;
         self.fresh = fresh;
+        self.differing.retain(|_, (since, _)| since.elapsed() < DIFFERS);
+        for (device, (_, reason)) in &self.differing {
+            self.inventory.forget(device);
+            self.inventory.left_out.push(left_out(device, reason));
+        }
     }
 
     /// Asks the driver about the lease's devices alone, and takes note of what it says.
@@ -99,7 +119,7 @@ impl Known {
                 Checked::AsKnown => continue,
                 Checked::InUse(users) => self.used.note(here, uuid, &users),
                 Checked::Differs(_) if !self.fresh => differs = true,
-                Checked::Differs(reason) => self.leave_out(&uuid, reason),
+                Checked::Differs(reason) => self.leave_out(uuid, reason),
             }
             verdict = Verdict::Objects;
         }
@@ -122,11 +142,16 @@ impl Known {
     }
 
     /// It changed between two answers: nobody can tell what it is.
-    fn leave_out(&mut self, device: &MigUuid, reason: String) {
-        self.inventory.forget(device);
-        self.inventory.left_out.push(LeftOut {
-            what: device.to_string(),
-            reason,
-        });
+    fn leave_out(&mut self, device: MigUuid, reason: String) {
+        self.inventory.forget(&device);
+        self.inventory.left_out.push(left_out(&device, &reason));
+        self.differing.insert(device, (Instant::now(), reason));
+    }
+}
+
+fn left_out(device: &MigUuid, reason: &str) -> LeftOut {
+    LeftOut {
+        what: device.to_string(),
+        reason: reason.to_owned(),
     }
 }

@@ -28,7 +28,7 @@ use crate::failure::Failure;
 use crate::lease::liveness::{self, Here};
 use crate::lease::transition::{self, Checks, Fate};
 use crate::lease::{
-    self, Container, End, Holder, Judged, Lease, LeaseId, LeaseState, LeasedDevice, Ledger, LockedLedger,
+    Container, End, Holder, Judge, Judged, Lease, LeaseId, LeaseState, LeasedDevice, Ledger, LockedLedger,
     Ticket, VERSION,
 };
 use crate::mig::Gpus;
@@ -52,6 +52,8 @@ pub struct Reserver<'a> {
     pub limits: &'a Limits,
     /// How long a lease may wait for its container.
     pub pending: Duration,
+    /// How many may wait at once.
+    pub waiting: usize,
     /// How long the engine lets us take, where that is known.
     pub patience: Option<Duration>,
     /// Hears of a wait, now and then.
@@ -131,7 +133,7 @@ impl Reserver<'_> {
     ) -> Result<Tried, Failure> {
         let mut ledger = self.ledger.lock()?;
         let living = self.living(&mut ledger, asker)?;
-        let queue = ledger.queue(self.here)?;
+        let queue = ledger.living_queue(self.here)?;
         if living.iter().any(|lease| asker.is_another_run_of(lease)) {
             return Err(runs_already(&asker.container));
         }
@@ -151,11 +153,8 @@ impl Reserver<'_> {
         let devices = match chooser.choose(&asker.request, known) {
             Ok(devices) => devices,
             Err((failure, may_pass)) => {
-                let wait = ticket.filter(|_| may_pass);
-                if let Some(ticket) = wait {
-                    ticket.served = false;
-                    ticket.avoids = known.used().devices();
-                    ledger.enter(&queue, ticket)?;
+                if let Some(ticket) = ticket.filter(|_| may_pass) {
+                    waiter::take_place(&mut ledger, &queue, ticket, known, self.waiting)?;
                 }
                 return Ok(Tried::Refused(Refused {
                     failure,
@@ -180,12 +179,17 @@ impl Reserver<'_> {
     /// The leases that stand after those of gone holders are taken back. One that can't be read stands for its devices,
     /// as far as they are known.
     fn living(&self, ledger: &mut LockedLedger<'_>, asker: &Asker) -> Result<Vec<Lease>, Failure> {
-        let judgement = lease::judge(ledger.contents()?, self.here, self.pending, asker.own_process());
+        let judge = Judge {
+            here: self.here,
+            pending: self.pending,
+            besides: asker.own_process(),
+        };
+        let judgement = judge.all(ledger.contents()?);
         if let Some(unknown) = judgement.unknown.first() {
             return Err(unknown.failure());
         }
         for judged in &judgement.leases {
-            ledger.carry_out_judged(judged)?;
+            ledger.carry_out(judged)?;
         }
         let stands = |judged: Judged| (judged.fate != Fate::Remove).then_some(judged.lease);
         Ok(judgement.leases.into_iter().filter_map(stands).collect())

@@ -8,8 +8,8 @@ use crate::lease::End;
 use crate::lease::liveness::Here;
 use crate::mig::{MigUuid, User};
 
-/// For how long the driver isn't asked again about users whose end can't be seen from here.
-const UNSEEN: Duration = Duration::from_secs(10);
+/// For how long the driver isn't asked again: a user may let go of a device and live on, and not every end can be seen.
+const LASTS: Duration = Duration::from_secs(30);
 
 /// Which devices, and by whom.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub struct Used(BTreeMap<MigUuid, Users>);
 struct Users {
     /// As people are told.
     name: String,
-    /// When each of them ends; none where that can't be seen.
+    /// The end of each of them; none where not all can be seen.
     ends: Vec<End>,
     noted: Instant,
 }
@@ -50,17 +50,23 @@ impl Used {
         self.0.keys().cloned().collect()
     }
 
-    /// The ends that can be waited for.
+    /// The ends that are yet to come.
     pub fn ends(&self) -> impl Iterator<Item = &End> {
-        self.0.values().flat_map(|users| &users.ends)
+        let ends = self.0.values().flat_map(|users| &users.ends);
+        ends.filter(|end| !end.has_come())
     }
 
-    /// Forgets the devices whose users have all ended, and those of which nobody can tell: the driver will be asked.
+    /// Forgets the devices whose users have all ended, and what was heard a while ago: the driver will be asked.
     pub fn drop_ended(&mut self) {
-        self.0.retain(|_, users| match users.ends.is_empty() {
-            true => users.noted.elapsed() < UNSEEN,
-            false => !users.ends.iter().all(End::has_come),
+        self.0.retain(|_, users| {
+            let have_ended = !users.ends.is_empty() && users.ends.iter().all(End::has_come);
+            !have_ended && users.noted.elapsed() < LASTS
         });
+    }
+
+    /// Forgets everything: for a last look.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 }
 

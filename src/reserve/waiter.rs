@@ -3,23 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Asker, Refused, Reserver};
-use crate::failure::Failure;
+use super::{Asker, Known, Refused, Reserver};
+use crate::failure::{Exit, Failure};
 use crate::lease::transition::ProcessState;
-use crate::lease::{End, Process, Ticket, Watch};
+use crate::lease::{End, LockedLedger, Process, Ticket, Watch};
 use crate::policy::Earlier;
 use crate::request::{Request, Wait, keys};
 
-/// How often a change of place is worth a line, and how often no change is.
-const TOLD: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
+/// How often a change of place is worth a line.
+const CHANGED: Duration = Duration::from_secs(10);
+
+/// How often no change is.
+const UNCHANGED: Duration = Duration::from_secs(60);
 
 /// One who waits.
 pub struct Waiter {
     /// Its place.
     pub ticket: Ticket,
-    /// The process that its lease would be bound to.
-    maker: Process,
     wait: Wait,
+    /// The process whose end would be the lease's.
+    maker: Process,
     watch: Watch,
     /// Its time is over, and the node was read a last time.
     is_last: bool,
@@ -41,46 +44,55 @@ impl Waiter {
         let ticket = Ticket::new(reserver.here, &asker.container.id, request, time)?;
         Ok(Some(Waiter {
             ticket,
-            maker: asker.container.process,
             wait,
+            maker: asker.container.process,
             watch,
             is_last: false,
             told: None,
         }))
     }
 
-    /// Sleeps until something changes. After its time, has the node read a last time, and then gives up; at once where
-    /// nobody is left to make the container.
+    /// Sleeps until something changes. After its time, has the node read a last time, and then gives up.
     pub fn sleep(
         &mut self,
         reserver: &Reserver<'_>,
-        known: &mut super::Known,
+        known: &mut Known,
         refused: Refused,
     ) -> Result<(), Failure> {
+        if reserver.here.process_state(&self.maker) == ProcessState::Gone {
+            return Err(self.in_vain());
+        }
         let left = self.ticket.left();
         if left.is_zero() {
             if self.is_last {
-                return Err(self.expired(&refused.failure));
+                return Err(self.expired(refused.failure));
             }
             self.is_last = true;
-            return known.read_anew(reserver.gpus);
+            return known.look_afresh(reserver.gpus);
         }
         self.tell(reserver, &refused, left);
         let maker = reserver.here.end_of(&self.maker);
         let ends = refused.ends.iter().chain(known.ends()).chain(&maker);
         self.watch.sleep(ends, left);
-        if reserver.here.process_state(&self.maker) == ProcessState::Gone {
-            return Err(self.abandoned());
-        }
         known.catch_up(reserver.gpus);
         Ok(())
     }
 
+    /// Nobody will take what it would get: its engine was killed, or the container has ended.
+    fn in_vain(&self) -> Failure {
+        let what = format!("container {} waits no longer", self.ticket.short_name());
+        let why = format!("process {}, for which it waited, is gone", self.maker.pid);
+        Failure::refused(what, why).remedy("start it again")
+    }
+
     fn tell(&mut self, reserver: &Reserver<'_>, refused: &Refused, left: Duration) {
         let now = Instant::now();
-        let (changed, same) = TOLD;
         let is_due = self.told.is_none_or(|(before, at)| {
-            let pause = if before == refused.before { same } else { changed };
+            let pause = if before == refused.before {
+                UNCHANGED
+            } else {
+                CHANGED
+            };
             now.duration_since(at) >= pause
         });
         if !is_due {
@@ -99,27 +111,44 @@ impl Waiter {
         ));
     }
 
-    /// The failure of one whose engine was killed, or whose container: it must not keep its place for nobody.
-    fn abandoned(&self) -> Failure {
-        let what = format!("container {} doesn't wait any longer", self.ticket.short_name());
-        let why = format!("process {}, for which it waited, has ended", self.maker.pid);
-        Failure::host(what, why).remedy("start the container again")
-    }
-
-    /// The refusal of one who has waited long enough.
-    fn expired(&self, refused: &Failure) -> Failure {
+    /// The refusal of one who has waited long enough. What isn't a matter of waiting stays as it is.
+    fn expired(&self, refused: Failure) -> Failure {
+        if refused.exit() != Exit::Refused {
+            return refused;
+        }
         let (what, why, _) = refused.parts();
         let waited = Duration::from_millis(self.ticket.until - self.ticket.since);
         let failure = Failure::refused(format!("{what} within {}s", waited.as_secs()), why);
         match waited < self.wait.duration() {
             true => failure.remedy(format!(
-                "{}={} is longer than the hook's own timeout allows: raise that in the hook's entry",
+                "{}={} is longer than the hook may take: raise 'timeout' in the hook's entry",
                 keys::WAIT,
                 self.wait
             )),
             false => failure.remedy(format!("raise {}, or see 'oci-mig-hook status'", keys::WAIT)),
         }
     }
+}
+
+/// Gives a waiter its place, or writes down what it has found out, so that nothing is kept for it that it can't use.
+///
+/// # Errors
+/// A refusal where too many wait already; a host failure where the ledger can't be changed.
+pub fn take_place(
+    ledger: &mut LockedLedger<'_>,
+    queue: &[Ticket],
+    ticket: &mut Ticket,
+    known: &Known,
+    most: usize,
+) -> Result<(), Failure> {
+    if !ticket.has_place() && queue.len() >= most {
+        let why = format!("{} wait already, and no more may (limits.waiting)", queue.len());
+        return Err(Failure::refused("no place in the queue", why)
+            .remedy("start it again later, or raise limits.waiting in the configuration"));
+    }
+    ticket.served = false;
+    ticket.avoids = known.used().devices();
+    ledger.enter(queue, ticket)
 }
 
 /// Those in the queue before `ticket` (all of them, where it has no place) that something is to be kept for.

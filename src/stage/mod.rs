@@ -119,6 +119,7 @@ fn reserver<'a>(
         here,
         limits: &config.limits,
         pending: config.pending,
+        waiting: config.waiting,
         patience: None,
         tell: voice.wait,
     }

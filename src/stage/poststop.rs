@@ -2,8 +2,8 @@
 
 use super::{Options, config};
 use crate::failure::Failure;
-use crate::lease::Ledger;
 use crate::lease::liveness::Here;
+use crate::lease::{Judge, Ledger};
 use crate::oci::State;
 use crate::release::{self, Ended};
 use crate::request::keys;
@@ -24,10 +24,11 @@ pub fn run(document: &[u8], options: &Options) -> Result<(), Failure> {
         id: &state.id,
         bundle: &state.bundle,
     };
+    let judge = Judge::new(&here, config.pending);
     let mut locked = ledger.lock()?;
     // Podman's own poststop doesn't show what precreate added: then only the container is known.
     match state.annotations.get(keys::LEASE).and_then(|id| id.parse().ok()) {
-        Some(id) => release::named(&mut locked, &here, config.pending, &id, ended),
-        None => release::of_container(&mut locked, &here, config.pending, ended),
+        Some(id) => release::named(&mut locked, judge, &id, ended),
+        None => release::of_container(&mut locked, judge, ended),
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::refusals::{Annotations, config};
 use crate::support::machine::Machine;
-use crate::support::process::{DEADLINE, Outcome, Running, start, until};
+use crate::support::process::{DEADLINE, Outcome, Running, kill, start, until};
 
 const PROFILE: (&str, &str) = ("mig.profile", "1g.10gb");
 
@@ -48,6 +48,15 @@ fn wait<'a>(machine: &'a Machine, wait: &str) -> Asking<'a> {
     asking
 }
 
+/// What still waits when a story has ended would wait for as long as it was told.
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if self.call.is_running() {
+            kill(self.call.pid());
+        }
+    }
+}
+
 impl Asking<'_> {
     fn await_place(&mut self) {
         let id = self.id.clone();
@@ -78,7 +87,7 @@ impl Asking<'_> {
             .filter_map(Value::as_str)
             .find_map(|entry| entry.strip_prefix(name));
         Served {
-            id: self.id,
+            id: self.id.clone(),
             lease,
             device: device.expect("a device").to_owned(),
         }

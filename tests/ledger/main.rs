@@ -130,7 +130,7 @@ fn what_is_no_lease_is_told_apart_and_named() {
         why("newer.json"),
         "its version is 3, and this program knows versions up to 2"
     );
-    assert!(why("copy.json").starts_with("it belongs into "));
+    assert!(why("copy.json").starts_with("it should be named "));
     assert!(why("link.json").contains("symbolic link"), "{}", why("link.json"));
     assert!(why("fifo.json").contains("EOF"));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use oci_mig_hook::confirm::{self, Claim};
 use oci_mig_hook::failure::Failure;
 use oci_mig_hook::lease::liveness::Here;
-use oci_mig_hook::lease::{Container, Lease, LeaseId, LeaseState, LeasedDevice, Ledger};
+use oci_mig_hook::lease::{Container, Judge, Lease, LeaseId, LeaseState, LeasedDevice, Ledger};
 use oci_mig_hook::mig::Gpus;
 use oci_mig_hook::policy::Limits;
 use oci_mig_hook::release::{self, Ended};
@@ -45,6 +45,7 @@ pub fn reserve_on(
         here: &here,
         limits: &limits,
         pending: PENDING,
+        waiting: 64,
         patience: None,
         tell: &|_| {},
     };
@@ -324,14 +325,15 @@ fn only_the_container_that_it_was_made_for_can_confirm() {
 /// Announces a container's end, with or without its lease's name.
 fn end(ledger: &Ledger, lease: Option<&LeaseId>, id: &str, bundle: &str) {
     let here = Here::look().unwrap();
+    let judge = Judge::new(&here, PENDING);
     let mut locked = ledger.lock().unwrap();
     let ended = Ended {
         id,
         bundle: Path::new(bundle),
     };
     match lease {
-        Some(lease) => release::named(&mut locked, &here, PENDING, lease, ended).unwrap(),
-        None => release::of_container(&mut locked, &here, PENDING, ended).unwrap(),
+        Some(lease) => release::named(&mut locked, judge, lease, ended).unwrap(),
+        None => release::of_container(&mut locked, judge, ended).unwrap(),
     }
 }
 

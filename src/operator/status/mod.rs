@@ -35,12 +35,7 @@ pub fn status(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
         config: &config,
     };
     let status = view.status(survey.as_ref());
-    let text = if json {
-        serde_json::to_string_pretty(&status)? + "\n"
-    } else {
-        text::print(&status)
-    };
-    super::print(text.as_bytes())?;
+    super::say(&status, json, text::table)?;
     survey?;
     match contents.unreadable.first() {
         Some(file) => Err(file.failure().into()),

@@ -6,7 +6,7 @@ use crate::mig::User;
 use crate::operator::table::Table;
 
 /// The table, and what is left out of it.
-pub fn print(status: &Status) -> String {
+pub fn table(status: &Status) -> String {
     let mut table = Table::new(["GPU", "PROFILE", "DEVICE", "HOLDER", "STATE"], 2);
     for gpu in &status.gpus {
         for device in &gpu.devices {
@@ -34,7 +34,7 @@ pub fn print(status: &Status) -> String {
     let notes = status
         .left_out
         .iter()
-        .map(|left_out| format!("left out: {}: {}\n", left_out.what, left_out.reason));
+        .map(|left_out| format!("left out: {}: {}\n", left_out.what, one_line(&left_out.reason)));
     text.extend(notes);
     text.extend(status.waiting.iter().map(waiting));
     text
@@ -48,7 +48,8 @@ fn waiting(waiting: &WaitingStatus) -> String {
         .map(|(key, value)| format!("{key}={value}"));
     let asks = asks.collect::<Vec<_>>().join(" ");
     let (since, left) = (age(waiting.age_seconds), age(waiting.left_seconds));
-    let line = format!("waiting: {short} for {asks}, since {since}, {left} left");
+    let pid = waiting.pid;
+    let line = format!("waiting: {short} (process {pid}) for {asks}, since {since}, {left} left");
     one_line(&line) + "\n"
 }
 

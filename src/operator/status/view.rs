@@ -7,8 +7,8 @@ use crate::config::{Config, Unmanaged};
 use crate::failure::Failure;
 use crate::host::Survey;
 use crate::lease::liveness::{self, Here};
-use crate::lease::transition::{self, Fate};
-use crate::lease::{Contents, Lease, LeaseState, LeasedDevice, Ticket, Unreadable};
+use crate::lease::transition::{Fate, Occasion};
+use crate::lease::{Contents, Judge, Lease, LeaseState, LeasedDevice, Ticket, Unreadable};
 use crate::mig::{Gpu, Inventory, MigDevice, MigMode, MigUuid, User};
 
 /// The ledger at one moment.
@@ -131,8 +131,9 @@ impl View<'_> {
 
     fn state(&self, lease: &Lease) -> State {
         let is_unreadable = |file: &Unreadable| file.known.as_ref() == Some(lease);
-        let fate = transition::reconcile(lease.state, self.here.evidence(lease, self.config.pending));
-        match (fate, lease.state) {
+        let judge = Judge::new(self.here, self.config.pending);
+        let judged = judge.one(lease.clone(), Occasion::Look);
+        match (judged.fate, lease.state) {
             (Fate::Remove, _) => State::Stale,
             _ if self.contents.unreadable.iter().any(is_unreadable) => State::Unreadable,
             (Fate::Release, _) | (_, LeaseState::Releasing) => State::Releasing,

@@ -4,8 +4,8 @@
 use super::{Call, Ran, real_path};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::lease::Ledger;
 use crate::lease::liveness::Here;
+use crate::lease::{Judge, Ledger};
 use crate::oci::Deleted;
 use crate::release::{self, Of};
 
@@ -26,7 +26,7 @@ pub fn run(call: &Call<'_>, deleted: &Deleted) -> Result<Ran, Failure> {
     // Whatever became of that: who is gone has nothing any more, and who lives keeps it.
     let released = Here::look().and_then(|here| {
         let mut locked = ledger.lock()?;
-        release::of_deleted(&mut locked, &here, call.config.pending, theirs)
+        release::of_deleted(&mut locked, Judge::new(&here, call.config.pending), theirs)
     });
     Ok(Ran {
         code: code?,

@@ -61,7 +61,7 @@ fn what_nobody_holds_and_what_is_several() {
     let place = Place::new(2);
     let said = place.call("release", &["nobody"]);
     assert_eq!(said.code(), 1, "{said}");
-    let line = "oci-mig-hook: no lease of 'nobody': no lease, container or device of that name holds or is held; \
+    let line = "oci-mig-hook: no lease of 'nobody': nothing of that name has a lease; \
                 see 'oci-mig-hook status'\n";
     assert_eq!(said.stderr, line);
 
@@ -77,7 +77,7 @@ fn what_nobody_holds_and_what_is_several() {
     assert!(!common.is_empty(), "the ids of these tests begin alike");
     let said = place.call("release", &[&common, "--force"]);
     assert_eq!(said.code(), 2, "{said}");
-    let start = format!("oci-mig-hook: '{common}' says too little: it is the name of 2 leases: ");
+    let start = format!("oci-mig-hook: '{common}' says too little: it fits 2 leases: ");
     assert!(said.stderr.starts_with(&start), "{said}");
     assert!(
         said.stderr.ends_with("; name the lease by its own id\n"),
@@ -92,7 +92,7 @@ fn what_nobody_holds_and_what_is_several() {
 #[test]
 fn a_command_line_that_names_nothing_or_too_much() {
     let place = Place::new(1);
-    for args in [&[][..], &["x", "--unreadable"]] {
+    for args in [&[][..], &[""], &["", "--force"], &["x", "--unreadable"]] {
         assert_eq!(place.call("release", args).code(), 2, "{args:?}");
     }
 }
@@ -131,7 +131,7 @@ fn unreadable_and_the_rest_is_served() {
     );
     let why = format!(
         "oci-mig-hook: ledger: unreadable lease file {}: its version is 9, and this program knows versions up to 2; \
-         its devices stay out of use until its container has ended; then see 'oci-mig-hook release --unreadable'\n",
+         its devices stay out of use until its container has ended; use the program that wrote it\n",
         path.display()
     );
     assert_eq!(status.stderr, why);
@@ -183,18 +183,45 @@ fn unreadable_and_unknown() {
     place.living(&bundle).delete(true).ok();
     let path = place.machine.ledger().join("leases/stray.json");
     fs::write(&path, "garbage").expect("a stray file");
-    let said = place.json("release", &["--unreadable"]);
+    let said = place.call("release", &["--unreadable"]);
+    assert_eq!(said.code(), 1, "{said}");
+    let line = format!(
+        "oci-mig-hook: {} stays: nobody can tell which devices it holds, nor whose it is; end all containers that have a \
+         device, and repeat with --force\n",
+        path.display()
+    );
+    assert_eq!(said.stderr, line);
+    assert!(path.exists());
+    let said = place.json("release", &["--unreadable", "--force"]);
     assert_eq!(said[0]["path"], path.display().to_string(), "{said}");
     assert_eq!(
-        (said[0]["devices"].is_null(), said[0]["forced"].as_bool()),
+        (said[0]["devices"].is_null(), said[0]["may_be_used"].as_bool()),
         (true, Some(true))
     );
     assert!(!path.exists());
     fs::write(&path, "garbage").expect("a stray file");
-    let said = place.call("release", &["--unreadable"]).ok();
+    let said = place.call("release", &["--unreadable", "--force"]).ok();
     let line = format!(
         "removed {}: nobody can tell which devices it held\n",
         path.display()
     );
     assert_eq!(said.stdout, line);
+}
+
+/// A container may be called as another's id begins: whoever takes it by the short name would take the other one's.
+#[test]
+fn a_name_that_is_one_containers_whole_and_anothers_beginning() {
+    let place = Place::new(2);
+    let bundle = place.bundle();
+    let victim = place.living(&bundle);
+    let short = &victim.id()[..victim.id().len() - 1];
+    let other = place.bundle();
+    let mut other = place.engine.container_named(short, &other);
+    other.create().ok();
+    let said = place.call("release", &[short, "--force"]);
+    assert_eq!(said.code(), 2, "{said}");
+    assert_eq!(place.machine.leases(), 2);
+    place.call("release", &[victim.id(), "--force"]).ok();
+    victim.delete(true).ok();
+    other.delete(true).ok();
 }

@@ -79,9 +79,14 @@ fn a_lease_file_that_can_not_be_read() {
 }
 
 fn unreadable(path: &Path, why: &str) -> String {
+    let remedy = match why.starts_with("its version is ") {
+        true => "use the program that wrote it",
+        false => {
+            "end all containers that have a device, and then 'oci-mig-hook release --unreadable --force'"
+        }
+    };
     format!(
-        "ledger: unreadable lease file {}: {why}; \
-         which devices it holds is unknown, so none is handed out; end its container, and then 'oci-mig-hook release --unreadable'",
+        "ledger: unreadable lease file {}: {why}; which devices it holds is unknown, so none is handed out; {remedy}",
         path.display()
     )
 }
@@ -101,7 +106,7 @@ fn a_lease_file_under_another_name() {
         &machine,
         ASKS,
         HOST,
-        &unreadable(&path, &format!("it belongs into {lease}.json")),
+        &unreadable(&path, &format!("it should be named {lease}.json")),
     );
 }
 

@@ -156,27 +156,32 @@ fn the_end_of_a_holder_wakes() {
     waiter.served();
 }
 
-/// The engine that a waiter would answer is killed, and nothing tells the waiter: it leaves the queue all the same.
+/// Its engine was killed: nobody would take what it gets.
 #[test]
-fn who_would_be_served_for_nobody_gives_up() {
+fn who_waits_for_an_engine_that_is_gone_gives_up() {
     let machine = one_device();
     let holder = ask(&machine, &[PROFILE]).served();
     let program = machine.program("precreate");
     let mut engine = Command::new("sh");
-    engine.args(["-c", "\"$@\"; exec sleep 1000", "sh"]);
-    engine.arg(program.get_program()).args(program.get_args());
+    engine
+        .args(["-c", "\"$@\"", "sh"])
+        .arg(program.get_program())
+        .args(program.get_args());
     let asks = config(&[PROFILE, ("mig.wait", "10m")]).to_string();
     let mut engine = start(&mut engine, Some(&asks));
     until("a place in the queue", || waiting(&machine).len() == 1);
-    let hook = machine.await_stage("precreate");
+    let hook = waiting(&machine)[0]["process"]["pid"].as_i64().expect("a pid") as i32;
     kill(engine.pid());
-    until("the hook's end", || !is_alive(hook));
-    assert_eq!(waiting(&machine).len(), 0, "it left by itself");
-    let outcome = engine.wait(DEADLINE);
-    let why = format!("process {}, for which it waited, has ended", engine.pid());
-    assert!(outcome.stderr.contains(&why), "{outcome}");
+    engine.wait(DEADLINE);
+    until("it has given up", || !is_alive(hook));
+    assert!(waiting(&machine).is_empty());
+    assert!(
+        engine.stderr().contains(" waits no longer: process "),
+        "{}",
+        engine.stderr()
+    );
     holder.give_back(&machine);
-    machine.assert_free("nobody took it");
+    ask(&machine, &[PROFILE]).served();
 }
 
 /// What is waited for asks the driver nothing: it is looked at once, before and after.

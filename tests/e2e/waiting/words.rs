@@ -54,6 +54,31 @@ fn what_can_never_be_met_on_this_node() {
     assert!(waiting(&machine).is_empty());
 }
 
+/// A wait has bounds: how long one container's may be, and how many may wait at once.
+#[test]
+fn limits() {
+    let machine = Machine::with(&["1g.10gb"]);
+    machine.configure("limits.wait", "\"1m\"");
+    machine.configure("limits.waiting", "2");
+    let _holder = ask(&machine, &[PROFILE]).served();
+    let refused = ask(&machine, &[PROFILE, ("mig.wait", "2m")]).end();
+    assert_eq!(refused.code(), 1, "{refused}");
+    assert_eq!(
+        refused.stderr,
+        "oci-mig-hook: mig.wait=2m: one container may wait 60s here (limits.wait); wait at most 60s, or raise \
+         limits.wait in the configuration\n"
+    );
+    let _waiting = [wait(&machine, "1m"), wait(&machine, "1m")];
+    let refused = ask(&machine, &[PROFILE, ("mig.wait", "1m")]).end();
+    assert_eq!(refused.code(), 1, "{refused}");
+    assert_eq!(
+        refused.stderr,
+        "oci-mig-hook: no place in the queue: 2 wait already, and no more may (limits.waiting); start it again later, \
+         or raise limits.waiting in the configuration\n"
+    );
+    assert_eq!(waiting(&machine).len(), 2);
+}
+
 /// Where there is something free, nobody hears of a wait.
 #[test]
 fn a_wait_that_is_not_needed() {
@@ -86,8 +111,9 @@ fn status_shows_who_waits() {
         .collect();
     assert_eq!(rows.len(), 2, "{text}");
     assert!(rows[0].starts_with(&format!(
-        "waiting: {} for mig.profile=1g.10gb mig.wait=10m",
-        &first.id[..12]
+        "waiting: {} (process {}) for mig.profile=1g.10gb mig.wait=10m",
+        &first.id[..12],
+        first.call.pid()
     )));
     holder.give_back(&machine);
     let first = first.served();
