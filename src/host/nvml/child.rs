@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -55,17 +56,21 @@ impl Job {
     }
 
     fn carry_out(&self) {
-        if self.alone {
-            if let Err(failure) = become_nobodys_child() {
-                return say(&message::<()>(Err(failure)));
-            }
-        }
         let progress = Progress::default();
-        tell(progress.clone());
+        if let Err(failure) = self.get_ready(progress.clone()) {
+            return say(&message::<()>(Err(failure)));
+        }
         match &self.question {
             Question::Inventory(asked) => say(&message(walk::survey(&self.library, asked, &progress))),
             Question::Check(asked) => say(&message(check::check(&self.library, asked, &progress))),
         }
+    }
+
+    fn get_ready(&self, progress: Progress) -> Result<(), Failure> {
+        if self.alone {
+            become_nobodys_child()?;
+        }
+        tell(progress).map_err(|error| super::cannot_ask(&error))
     }
 }
 
@@ -109,8 +114,8 @@ impl Reporter for Progress {
 
 /// Tells the parent which call is under way, as long as calls come to an end; and ends this process as soon as nobody
 /// reads any more. Nobody else could: who asked may be gone, and has never known its number.
-fn tell(progress: Progress) {
-    std::thread::spawn(move || {
+fn tell(progress: Progress) -> std::io::Result<()> {
+    let telling = move || {
         let mut told = 0;
         loop {
             if is_unread_after(HEARTBEAT) {
@@ -125,7 +130,10 @@ fn tell(progress: Progress) {
                 }
             }
         }
-    });
+    };
+    std::thread::Builder::new()
+        .spawn(telling)
+        .map(drop::<JoinHandle<()>>)
 }
 
 /// Waits that long, or until the other end of standard output is closed: whether it is.
