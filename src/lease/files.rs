@@ -4,11 +4,12 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{DirBuilder, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
-
+use rustix::fs::{Mode, OFlags, RawDir};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -188,12 +189,21 @@ fn is_unfinished(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
+/// How much of a folder is read at a time: some hundred names.
+const LISTED_AT_ONCE: usize = 64 << 10;
+
+/// Nothing is kept of a name that isn't wanted: thousands of them may lie there that a writer left which crashed.
 fn list(folder: &Path, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<PathBuf>, Failure> {
     let list = || -> io::Result<Vec<PathBuf>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(folder, flags, Mode::empty())?;
+        let mut buffer: Vec<u8> = Vec::with_capacity(LISTED_AT_ONCE);
+        let mut entries = RawDir::new(opened, buffer.spare_capacity_mut());
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(folder)? {
-            let name = entry?.file_name();
-            if wanted(&name) {
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if wanted(name) && name != "." && name != ".." {
                 found.push(folder.join(name));
             }
         }
