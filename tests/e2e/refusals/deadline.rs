@@ -1,5 +1,6 @@
 //! NVML takes its time. A call that never comes back is not waited for; a node that wakes up slowly is.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
@@ -10,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::{ASKS, HOST, config, refuses, serves, state};
 use crate::support::machine::{Machine, PROGRAM};
-use crate::support::process::{Outcome, is_alive, kill, kill_with, run_with, until};
+use crate::support::process::{Outcome, is_alive, kill, kill_with, run, run_with, until};
 use crate::support::runtime::{Engine, Runtime};
 
 const REMEDY: &str = "'nvidia-smi' shows the same and 'dmesg' why; a GPU without persistence mode \
@@ -53,6 +54,35 @@ fn a_call_that_hangs_is_named_with_its_gpu() {
         machine.set(&["hang="]).expect("no fault");
         serves(&machine);
     }
+}
+
+/// Where the node is known, only the chosen device's GPU is asked. The next container gets one of another GPU, and nobody
+/// has to look at the whole node for that.
+#[test]
+fn a_check_that_hangs() {
+    let machine = impatient("hgx-h100");
+    run(&mut machine.program("refresh")).ok();
+    machine
+        .set(&["hang=nvmlGpuInstanceGetComputeInstanceById@0"])
+        .expect("a fault");
+    let line = format!(
+        "NVML hangs: no answer to nvmlGpuInstanceGetComputeInstanceById for GPU 0 within 1s, so GPU 0 is left alone for \
+         5m; {REMEDY}"
+    );
+    refuses(&machine, ASKS, HOST, &line);
+    machine.start_trace().expect("a trace");
+    serves(&machine);
+    let trace = machine.trace().expect("a trace");
+    let gpus: BTreeSet<u32> = trace.iter().filter_map(|line| line.gpu).collect();
+    assert_eq!(gpus, BTreeSet::from([1]), "{trace:?}");
+    // What it can't have elsewhere it is refused, with the reason.
+    let gpu = &machine.state().expect("the node").gpus[0].uuid;
+    let outcome = run_with(
+        &mut machine.program("precreate"),
+        &config(&[("mig.profile", "1g.10gb"), ("mig.gpu", gpu)]).to_string(),
+    );
+    let reason = "GPU 0 (the driver hung at nvmlGpuInstanceGetComputeInstanceById ";
+    assert!(outcome.stderr.contains(reason), "{outcome}");
 }
 
 /// What is longer than the deadline is a hang, also where it would have ended some day.
