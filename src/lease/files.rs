@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use rustix::fs::{Mode, OFlags, RawDir};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -189,28 +190,26 @@ fn is_unfinished(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-/// How much of a folder is read at a time: some hundred names.
-const LISTED_AT_ONCE: usize = 64 << 10;
-
-/// Nothing is kept of a name that isn't wanted: thousands of them may lie there that a writer left which crashed.
 fn list(folder: &Path, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<PathBuf>, Failure> {
-    let list = || -> io::Result<Vec<PathBuf>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(folder, flags, Mode::empty())?;
-        let mut buffer: Vec<u8> = Vec::with_capacity(LISTED_AT_ONCE);
-        let mut entries = RawDir::new(opened, buffer.spare_capacity_mut());
-        let mut found = Vec::new();
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if wanted(name) && name != "." && name != ".." {
-                found.push(folder.join(name));
-            }
-        }
-        Ok(found)
-    };
-    match list() {
+    match names(folder, wanted) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         listed => listed.map_err(|error| unusable(&format!("can't list {}", folder.display()), &error)),
     }
+}
+
+/// Each name is looked at where the kernel put it: thousands of leftovers must not cost an allocation each.
+fn names(folder: &Path, wanted: impl Fn(&OsStr) -> bool) -> io::Result<Vec<PathBuf>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(folder, flags, Mode::empty())?;
+    let mut buffer = Vec::with_capacity(64 << 10);
+    let mut entries = RawDir::new(opened, buffer.spare_capacity_mut());
+    let mut found = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." && wanted(name) {
+            found.push(folder.join(name));
+        }
+    }
+    Ok(found)
 }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Stat, fstat};
+use rustix::io::Errno;
 use rustix::termios::{OutputModes, tcgetattr};
 
 /// A pipe takes this much in one piece (POSIX's PIPE_BUF on Linux), line end included.
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub fn say(place: BorrowedFd<'_>, line: &str) {
     let text = text(line, line_end(place));
     if hand_over(place, text.clone()).is_err() && has_room(place) {
-        let _ = rustix::io::write(place, text.as_bytes());
+        write(place, text.as_bytes());
     }
 }
 
@@ -38,12 +39,24 @@ fn hand_over(place: BorrowedFd<'_>, text: String) -> io::Result<()> {
     let writer = move || {
         // A terminal may stop writers in the background (stty tostop), and nobody would let us go on.
         let _ = SigSet::from(Signal::SIGTTOU).thread_block();
-        let _ = rustix::io::write(&own, text.as_bytes());
+        write(own.as_fd(), text.as_bytes());
         let _ = done.send(());
     };
     thread::Builder::new().spawn(writer)?;
     let _ = wait.recv_timeout(PATIENCE);
     Ok(())
+}
+
+/// In one write where that takes all of it, as it does but for signals and full disks.
+fn write(place: BorrowedFd<'_>, mut text: &[u8]) {
+    while !text.is_empty() {
+        match rustix::io::write(place, text) {
+            Ok(0) => return,
+            Ok(count) => text = text.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// Whether it takes something now, so that a write doesn't wait.
@@ -101,7 +114,6 @@ fn text(line: &str, end: &str) -> String {
 mod tests {
     use std::fs::File;
     use std::io::Read;
-    use std::os::fd::AsFd;
 
     use nix::fcntl::{FcntlArg, fcntl};
     use nix::unistd::pipe;

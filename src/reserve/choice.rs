@@ -1,5 +1,7 @@
 //! Which devices, of those that nobody holds.
 
+use std::collections::BTreeMap;
+
 use super::known::Known;
 use crate::failure::Failure;
 use crate::lease::transition::{self, Checks};
@@ -51,11 +53,20 @@ impl Chooser<'_> {
     /// Which of the node's devices are not free, and who has them. By name or by place: an instance that was made anew
     /// where a leased one was has another UUID, and the device nodes that the lease's holder still has.
     fn held(&self, known: &Known) -> Held {
+        // A full node has as many leases as devices: each is looked up, not searched for.
+        let (mut by_name, mut by_place) = (BTreeMap::new(), BTreeMap::new());
+        for lease in &self.held {
+            for LeasedDevice::Mig(device) in &lease.devices {
+                by_name.insert(&device.uuid, *lease);
+                by_place.insert((&device.gpu, device.gi, device.ci), *lease);
+            }
+        }
         let holder = |gpu: &Gpu, device: &MigDevice| {
-            let holding = || self.held.iter().filter(|lease| lease.holds(gpu, device));
-            match transition::is_free(holding().map(|lease| lease.state), Checks::ALL) {
+            let place = (&gpu.uuid, device.gi, device.ci);
+            let lease = by_name.get(&device.uuid).or_else(|| by_place.get(&place));
+            match transition::is_free(lease.map(|lease| lease.state).into_iter(), Checks::ALL) {
                 true => known.used().by(&device.uuid),
-                false => holding().next().map(|lease| lease.holder.short_name()),
+                false => lease.map(|lease| lease.holder.short_name()),
             }
         };
         let devices = known.inventory().devices();

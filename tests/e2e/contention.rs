@@ -58,6 +58,16 @@ impl Verdict {
         assert_eq!(failures, 0, "{self:?}");
         assert!(refusals > 0, "never more containers than devices? {self:?}");
     }
+
+    /// Everyone was served at the first try.
+    #[track_caller]
+    fn assert_all_at_once(&self, containers: usize) {
+        let expected = Verdict {
+            grants: containers.into(),
+            ..Verdict::default()
+        };
+        assert_eq!(self.to_string(), expected.to_string(), "{self:?}");
+    }
 }
 
 /// The container's own part: its device is named by its capability nodes; `set -C` makes `>` an O_EXCL.
@@ -69,17 +79,29 @@ sleep 0.05
 rm "/judge/$device"
 "#;
 
-fn bundle(machine: &Machine, judge: &Path) -> Bundle {
-    machine
+/// A container that asks for a device, and what else it says.
+type Asking<'a> = &'a (dyn Fn(Bundle) -> Bundle + Sync);
+
+const AT_ONCE: Asking = &|bundle| bundle;
+
+const WAITING: Asking = &|bundle| bundle.annotation("mig.wait", "10m");
+
+fn bundle(machine: &Machine, judge: &Path, asking: Asking) -> Bundle {
+    let bundle = machine
         .bundle()
         .annotation("mig.profile", "1g.10gb")
         .bind(judge, "/judge")
-        .script(SCRIPT)
-        .write()
+        .script(SCRIPT);
+    asking(bundle).write()
 }
 
 /// Runs all containers; `engine` gives each process its own.
-fn all(machine: &Machine, containers: usize, engine: impl Fn(usize) -> Engine + Sync) -> Verdict {
+fn all(
+    machine: &Machine,
+    containers: usize,
+    asking: Asking,
+    engine: impl Fn(usize) -> Engine + Sync,
+) -> Verdict {
     let judge = Scratch::new("judge");
     let verdict = Verdict::default();
     let next = AtomicUsize::new(0);
@@ -90,7 +112,7 @@ fn all(machine: &Machine, containers: usize, engine: impl Fn(usize) -> Engine + 
             scope.spawn(move || {
                 let engine = engine(process);
                 while next.fetch_add(1, Ordering::Relaxed) < containers {
-                    let bundle = bundle(machine, judge.path());
+                    let bundle = bundle(machine, judge.path(), asking);
                     until_it_ran(verdict, deadline, || engine.run(&bundle));
                 }
             });
@@ -154,12 +176,24 @@ fn soak_five_thousand_containers() {
 fn no_device_is_given_twice(containers: usize) {
     let machine = Machine::with(&["1g.10gb"; DEVICES]);
     let started = Instant::now();
-    let verdict = all(&machine, containers, mixed);
+    let verdict = all(&machine, containers, AT_ONCE, mixed);
     say(&format!(
         "{containers} containers, {PROCESSES} processes, {DEVICES} devices, {} s: {verdict}",
         started.elapsed().as_secs()
     ));
     verdict.assert_fair(containers);
+    machine.assert_free("after all");
+}
+
+/// Who waits is served without being refused once.
+#[test]
+fn two_hundred_containers_that_wait_are_served_at_the_first_try() {
+    let machine = Machine::with(&["1g.10gb"; DEVICES]);
+    let started = Instant::now();
+    let verdict = all(&machine, CONTAINERS, WAITING, mixed);
+    let seconds = started.elapsed().as_secs();
+    say(&format!("the same, waiting, {seconds} s: {verdict}"));
+    verdict.assert_all_at_once(CONTAINERS);
     machine.assert_free("after all");
 }
 
@@ -195,7 +229,7 @@ fn a_ledger_that_half_of_them_do_not_share_is_seen() {
     fs::create_dir_all(&ledger).expect("a ledger");
     fs::set_permissions(&ledger, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("a mode");
     let other = Scratch::new("saboteur");
-    let verdict = all(&machine, CONTAINERS, |process| {
+    let verdict = all(&machine, CONTAINERS, AT_ONCE, |process| {
         saboteur(process, other.path(), &ledger)
     });
     say(&format!("the same with two ledgers: {verdict}"));

@@ -93,7 +93,7 @@ impl Machine {
         }
     }
 
-    fn number(&self, name: &str) -> u32 {
+    pub fn number(&self, name: &str) -> u32 {
         self.major(name).expect("a major")
     }
 }

@@ -78,8 +78,6 @@ pub struct Running {
 
 /// Starts `command` with nothing on its standard input, unless `stdin` is given.
 pub fn start(command: &mut Command, stdin: Option<&str>) -> Running {
-    let what = format!("{command:?}");
-    let (stdout, stderr) = (memory_file(), memory_file());
     let input = match stdin {
         None => Stdio::null(),
         Some(text) => {
@@ -88,7 +86,14 @@ pub fn start(command: &mut Command, stdin: Option<&str>) -> Running {
             Stdio::from(file)
         }
     };
-    command.stdin(input);
+    start_on(command, input)
+}
+
+/// Starts `command` on this standard input.
+pub fn start_on(command: &mut Command, stdin: Stdio) -> Running {
+    let what = format!("{command:?}");
+    let (stdout, stderr) = (memory_file(), memory_file());
+    command.stdin(stdin);
     command.stdout(stdout.try_clone().expect("a second handle"));
     command.stderr(stderr.try_clone().expect("a second handle"));
     let child = command

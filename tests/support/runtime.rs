@@ -150,18 +150,28 @@ impl Engine {
 
     /// The runtime with its state root, to be given a subcommand. It runs where the bundle is.
     pub fn command(&self, folder: &Path) -> Command {
+        self.command_through(&self.prefix, folder)
+    }
+
+    /// The same with these words before it.
+    pub fn command_through(&self, prefix: &[PathBuf], folder: &Path) -> Command {
         let program = match self.interposed {
             Some(_) => PathBuf::from(INTERPOSED),
             None => self.runtime.program(),
         };
-        let mut words = self.prefix.iter().cloned().chain([program]);
+        let mut words = prefix.iter().cloned().chain([program]);
         let mut command = self.view.command_in(words.next().expect("a program"), folder);
         command.args(words);
-        command.arg("--root").arg(self.root.path());
+        command.arg("--root").arg(self.root());
         if let Some(config) = &self.interposed {
             command.env(CONFIG_VARIABLE, config);
         }
         command
+    }
+
+    /// Its state root: a folder in it for each container.
+    pub fn root(&self) -> &Path {
+        self.root.path()
     }
 
     /// The container of this bundle, under the bundle's own id; nothing is run yet.

@@ -34,7 +34,8 @@ pub enum Check {
     NothingMade,
     /// Taking back: the container's process is gone.
     ProcessGone,
-    /// Taking back: a process that can't be seen from here is not taken for gone, but where its cgroup is seen empty.
+    /// Taking back: a process that can't be seen from here is not taken for gone, but where its cgroup is seen empty. Nor is
+    /// it at an announced end: another container of that id, of a copied config, may run where that can't be seen.
     ProcessSeen,
     /// Taking back: nothing of the container runs in its cgroup.
     CgroupEmpty,
@@ -81,7 +82,7 @@ impl Check {
             Check::ProcessGone => !is_pending && evidence.process == ProcessState::Alive,
             Check::ProcessSeen => {
                 let unseen = evidence.process == ProcessState::Unknown;
-                !is_pending && looked_at && unseen && evidence.cgroup != CgroupState::Empty
+                !is_pending && unseen && evidence.cgroup != CgroupState::Empty
             }
             Check::CgroupEmpty => !is_pending && may_run,
             Check::UnderNoLease

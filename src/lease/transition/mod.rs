@@ -261,6 +261,20 @@ mod tests {
             ),
             Fate::Release
         );
+        // It may be the end of another of that id and lease, in another pid namespace.
+        let unseen = |cgroup| Evidence {
+            process: ProcessState::Unknown,
+            cgroup,
+            ..LIVING
+        };
+        assert_eq!(
+            announced_end(LeaseState::Held, unseen(CgroupState::None)),
+            Fate::Release
+        );
+        assert_eq!(
+            announced_end(LeaseState::Held, unseen(CgroupState::Empty)),
+            Fate::Remove
+        );
         let engine_lives = Evidence {
             cgroup: CgroupState::Empty,
             ..LIVING

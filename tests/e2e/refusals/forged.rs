@@ -9,9 +9,8 @@ use crate::support::process::{Outcome, Running, run_with, start};
 const NOBODYS: &str = "0123456789abcdef0123456789abcdef";
 const REMOVE_IT: &str = "remove it: it is written by oci-mig-hook alone";
 const ANEW: &str = "start it anew from its engine; mig.lease is never set by hand";
-const GONE: &str = "this container's reservation is gone: its engine was gone, or it took longer than lease.pending \
-                    to come into being, and the device was taken back; start it again; if it happens again, \
-                    raise lease.pending";
+const GONE: &str = "this container's reservation is gone: its engine was gone, it took longer than lease.pending to \
+                    come into being, or somebody released it; start it again; if it happens again, raise lease.pending";
 
 /// A container that precreate has served, about to exist.
 struct Served {
