@@ -3,8 +3,9 @@
 //! (O_EXCL), and removes it when it ends.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -163,45 +164,54 @@ fn no_device_is_given_twice(containers: usize) {
     machine.assert_free("after all");
 }
 
-/// A runtime for every other process goes through this: it hides the ledger's lock behind a file of its own, in a
-/// mount namespace of its own, and so excludes nobody of the other half.
+/// A runtime for every other process goes through this: it puts another ledger over the machine's, in a mount namespace of
+/// its own, and so knows nothing of what the other half was given. (A lock alone that isn't shared gives nothing away:
+/// writers that meet spoil each other's file, and a ledger that can't be read serves nobody.)
 const SABOTAGE: &str = r#"mount --bind "$1" "$2" && shift 2 && exec "$@""#;
 
-fn saboteur(process: usize, folder: &Scratch, lock: &Path) -> Engine {
-    let engine = mixed(process);
-    if process / 2 % 2 == 0 {
-        return engine;
-    }
-    let other = folder.file("other-lock", "");
-    let prefix = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        SABOTAGE,
-        "sh",
-    ]
-    .map(Into::into);
-    engine.through(prefix.into_iter().chain([other, lock.to_owned()]))
+/// A ledger that half of the processes don't share.
+pub struct Sabotage {
+    ledger: PathBuf,
+    other: Scratch,
 }
 
-/// The judge would see it: with a lock that half of the processes don't share, devices are given out twice.
+impl Sabotage {
+    pub fn new(machine: &Machine) -> Self {
+        let (ledger, other) = (machine.ledger(), Scratch::new("saboteur"));
+        fs::create_dir_all(&ledger).expect("a ledger");
+        for folder in [&ledger, other.path()] {
+            fs::set_permissions(folder, Permissions::from_mode(0o700)).expect("a mode");
+        }
+        Self { ledger, other }
+    }
+
+    pub fn engine(&self, process: usize) -> Engine {
+        let engine = mixed(process);
+        if process / 2 % 2 == 0 {
+            return engine;
+        }
+        let words = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            SABOTAGE,
+            "sh",
+        ];
+        let words = words.map(PathBuf::from).into_iter();
+        engine.through(words.chain([self.other.path().to_owned(), self.ledger.clone()]))
+    }
+}
+
+/// The judge would see it: with two ledgers of the same devices, they are given out twice.
 #[test]
-fn a_broken_lock_is_seen() {
+fn a_second_ledger_is_seen() {
     let machine = Machine::with(&["1g.10gb"; DEVICES]);
-    let lock = machine.ledger().join("lock");
-    fs::create_dir_all(machine.ledger()).expect("a ledger");
-    fs::write(&lock, "").expect("a lock");
-    fs::set_permissions(
-        machine.ledger(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o700),
-    )
-    .expect("a mode");
-    let folder = Scratch::new("saboteur");
-    let verdict = all(&machine, CONTAINERS, |process| saboteur(process, &folder, &lock));
-    say(&format!("the same with a broken lock: {verdict}"));
+    let sabotage = Sabotage::new(&machine);
+    let verdict = all(&machine, CONTAINERS, |process| sabotage.engine(process));
+    say(&format!("the same with a second ledger: {verdict}"));
     assert!(
         verdict.violations.load(Ordering::Relaxed) > 0,
         "the judge saw nothing: {verdict:?}"

@@ -17,6 +17,7 @@ mod docker;
 mod engines_contention;
 mod guard;
 mod interposed;
+mod kills;
 mod lifecycle;
 mod lifecycle_podman;
 mod live_device;
