@@ -3,8 +3,9 @@
 //! (O_EXCL), and removes it when it ends.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -197,42 +198,54 @@ fn two_hundred_containers_that_wait_are_served_at_the_first_try() {
     machine.assert_free("after all");
 }
 
-/// A runtime for every other process goes through this: it hides the ledger behind a folder of its own, in a mount
-/// namespace of its own, and so knows nothing of the other half's leases. To hide the lock alone would not do: the
-/// halves would write over each other's unfinished leases, and from an unreadable lease on nobody is given anything.
+/// A runtime for every other process goes through this: it puts another ledger over the machine's, in a mount namespace of
+/// its own, and so knows nothing of what the other half was given. (A lock alone that isn't shared gives nothing away:
+/// writers that meet spoil each other's file, and a ledger that can't be read serves nobody.)
 const SABOTAGE: &str = r#"mount --bind "$1" "$2" && shift 2 && exec "$@""#;
 
-fn saboteur(process: usize, other: &Path, ledger: &Path) -> Engine {
-    let engine = mixed(process);
-    if process / 2 % 2 == 0 {
-        return engine;
-    }
-    let prefix = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        SABOTAGE,
-        "sh",
-    ]
-    .map(Into::into);
-    engine.through(prefix.into_iter().chain([other.to_owned(), ledger.to_owned()]))
+/// A ledger that half of the processes don't share.
+pub struct Sabotage {
+    ledger: PathBuf,
+    other: Scratch,
 }
 
-/// The judge would see it: between two halves that don't share their ledger, devices are given out twice.
+impl Sabotage {
+    pub fn new(machine: &Machine) -> Self {
+        let (ledger, other) = (machine.ledger(), Scratch::new("saboteur"));
+        fs::create_dir_all(&ledger).expect("a ledger");
+        for folder in [&ledger, other.path()] {
+            fs::set_permissions(folder, Permissions::from_mode(0o700)).expect("a mode");
+        }
+        Self { ledger, other }
+    }
+
+    pub fn engine(&self, process: usize) -> Engine {
+        let engine = mixed(process);
+        if process / 2 % 2 == 0 {
+            return engine;
+        }
+        let words = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            SABOTAGE,
+            "sh",
+        ];
+        let words = words.map(PathBuf::from).into_iter();
+        engine.through(words.chain([self.other.path().to_owned(), self.ledger.clone()]))
+    }
+}
+
+/// The judge would see it: with two ledgers of the same devices, they are given out twice.
 #[test]
-fn a_ledger_that_half_of_them_do_not_share_is_seen() {
+fn a_second_ledger_is_seen() {
     let machine = Machine::with(&["1g.10gb"; DEVICES]);
-    let ledger = machine.ledger();
-    fs::create_dir_all(&ledger).expect("a ledger");
-    fs::set_permissions(&ledger, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("a mode");
-    let other = Scratch::new("saboteur");
-    let verdict = all(&machine, CONTAINERS, AT_ONCE, |process| {
-        saboteur(process, other.path(), &ledger)
-    });
-    say(&format!("the same with two ledgers: {verdict}"));
+    let sabotage = Sabotage::new(&machine);
+    let verdict = all(&machine, CONTAINERS, AT_ONCE, |process| sabotage.engine(process));
+    say(&format!("the same with a second ledger: {verdict}"));
     assert!(
         verdict.violations.load(Ordering::Relaxed) > 0,
         "the judge saw nothing: {verdict:?}"

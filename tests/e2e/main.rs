@@ -18,6 +18,7 @@ mod engines_contention;
 mod guard;
 mod hot_path;
 mod interposed;
+mod kills;
 mod lifecycle;
 mod lifecycle_podman;
 mod live_device;

@@ -134,8 +134,13 @@ impl Engine {
     /// The same behind oci-mig-runtime, on this machine.
     pub fn interposed(self, machine: &Machine) -> Self {
         machine.stand_before(&self.runtime.program());
+        self.interposed_by(machine.config())
+    }
+
+    /// The same behind oci-mig-runtime that goes by this configuration.
+    pub fn interposed_by(self, config: PathBuf) -> Self {
         Self {
-            interposed: Some(machine.config()),
+            interposed: Some(config),
             ..self
         }
     }
