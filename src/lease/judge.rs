@@ -67,7 +67,8 @@ impl<'a> Judge<'a> {
 
     /// Judges one lease.
     pub fn one(self, lease: Lease, occasion: Occasion) -> Judged {
-        let evidence = self.here.evidence_besides(&lease, self.pending, self.besides);
+        let here = self.here;
+        let evidence = here.evidence_besides(&lease, self.pending, self.besides, occasion);
         Judged {
             fate: transition::fate(occasion, lease.state, evidence, Checks::ALL),
             lease,

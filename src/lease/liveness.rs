@@ -49,7 +49,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use super::transition::{CgroupState, Evidence, ProcessState};
+use super::transition::{CgroupState, Evidence, Occasion, ProcessState};
 use super::{Container, End, Lease, LeaseState, Process};
 use crate::cgroup::{self, CgroupPath, Mounts, Population};
 use crate::failure::Failure;
@@ -86,26 +86,37 @@ impl Here {
 
     /// What the machine shows of `lease`'s holder; `pending` is how long a lease may wait for its container.
     pub fn evidence(&self, lease: &Lease, pending: Duration) -> Evidence {
-        self.evidence_besides(lease, pending, None)
+        self.evidence_besides(lease, pending, None, Occasion::End)
     }
 
     /// The same, where the process `besides` in the container's cgroup says nothing: a container that asks may have
     /// been put into the cgroup of its own earlier run.
-    pub fn evidence_besides(&self, lease: &Lease, pending: Duration, besides: Option<i32>) -> Evidence {
+    ///
+    /// What decides nothing on that occasion is not looked at: a full node has a hundred leases.
+    pub fn evidence_besides(
+        &self,
+        lease: &Lease,
+        pending: Duration,
+        besides: Option<i32>,
+        occasion: Occasion,
+    ) -> Evidence {
         let container = lease.holder.container();
         let process = self.process_state(&container.process);
         let age = Duration::from_millis(now().saturating_sub(lease.written));
+        let overdue = age > pending;
         Evidence {
             this_boot: lease.boot_id == self.boot_id,
             process,
             cgroup: match process {
                 // A living container's cgroup decides nothing: no need to look.
                 ProcessState::Alive if lease.state != LeaseState::Pending => CgroupState::None,
+                // Nor does that of one that is being made, before its time is over.
+                ProcessState::Alive if occasion == Occasion::Look && !overdue => CgroupState::None,
                 // All that was in it has ended with it. Whatever is in its cgroup was put there by somebody else.
                 ProcessState::Gone if container.own_pid_namespace => CgroupState::None,
                 _ => self.cgroup_state(container, besides),
             },
-            overdue: age > pending,
+            overdue,
         }
     }
 
