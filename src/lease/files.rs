@@ -155,8 +155,7 @@ pub fn write<D: Document>(unfinished: &Path, folder: &Path, document: &D) -> io:
         .custom_flags(OFlag::O_NOFOLLOW.bits())
         .open(unfinished)?;
     file.write_all(&bytes)?;
-    // Nothing to do on a tmpfs. On a disk, a power cut would leave an empty file that nobody can read.
-    file.sync_data()?;
+    // Not synced: /run is gone with the power, and on a disk it could take seconds under the lock.
     std::fs::rename(unfinished, folder.join(document.file_name()))
 }
 
