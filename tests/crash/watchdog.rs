@@ -10,8 +10,9 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Much longer than any deadline of the program's own: the ledger's lock (10 s) is the longest.
-const DEADLINE: Duration = Duration::from_secs(40);
+/// Much longer than any deadline of the program's own (the ledger's lock: 10 s), and than a virtual machine that its host
+/// lets stand still for a while.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 #[derive(Default)]
 struct Watched {
