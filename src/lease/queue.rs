@@ -170,7 +170,7 @@ impl LockedLedger<'_> {
         match own {
             Some(own) if own == ticket => return Ok(()),
             Some(_) => {}
-            None => ticket.number = self.ledger().last_number()? + 1,
+            None => ticket.number = self.ledger().last_number()?.saturating_add(1),
         }
         let folder = self.ledger().waiting_folder()?;
         self.write(&folder, ticket)
