@@ -8,7 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::mig::MigUuid;
+use crate::mig::DeviceName;
 
 /// Gives a container its own NVIDIA MIG device, and takes it back when the container ends.
 ///
@@ -121,7 +121,7 @@ pub struct ReleaseArgs {
 pub struct StageArgs {
     /// Written into hook entries: the devices that were edited into the container.
     #[arg(long, hide = true, value_delimiter = ',')]
-    pub devices: Option<Vec<MigUuid>>,
+    pub devices: Option<Vec<DeviceName>>,
     /// Written into hook entries: the nodes that were edited into the container.
     #[arg(long, hide = true)]
     pub nodes: Option<String>,

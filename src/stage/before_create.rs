@@ -97,7 +97,7 @@ impl Making<'_> {
         let devices = lease
             .devices
             .iter()
-            .map(|device| (device.uuid(), LeasedDevice::nodes(device)));
+            .map(|device| (device.name(), LeasedDevice::nodes(device)));
         let named_file = self.config.named_file.as_deref();
         let edits = ContainerEdits {
             deny_others: is_to_be_limited(Spec(spec)).then(|| guard::given(Spec(spec), &number_at)),

@@ -45,4 +45,4 @@ pub use fake_nvml::state::{MigMode, State};
 pub use node::{Node, down, up, up_spec};
 pub use scratch::{Scratch, nodes_dir};
 pub use spec::{CapNodes, ComputeSpec, GpuSpec, IdMap, InstanceSpec, MajorsSpec, NodeSpec, Shown};
-pub use view::{Device, TraceLine};
+pub use view::{Device, TraceLine, WholeGpu};

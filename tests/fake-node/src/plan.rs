@@ -145,14 +145,14 @@ fn card(
     }
     let mut instances = board.fill(&spec.instances)?;
     number(&mut instances, &spec.index_holes, model.compute_slices())?;
-    // A GPU without MIG is no model of profiles.json: only its name is known.
+    // A GPU without MIG is no model of profiles.json: only what the node says of it is known.
     let known_board = mig != MigMode::Unsupported;
     let gpu = Gpu {
         name,
         pci,
         pci_device_id: if known_board { model.pci_device_id() } else { 0 },
         minor,
-        memory_mib: model.memory_mib.filter(|_| known_board),
+        memory_mib: spec.memory_mib.or(model.memory_mib.filter(|_| known_board)),
         mig,
         table: table_of(shown(known, spec)?, tables),
         max_devices: model.compute_slices(),
