@@ -5,6 +5,7 @@ mod node;
 mod queue;
 mod records;
 mod remembered;
+mod seal;
 mod transaction;
 mod whole;
 
