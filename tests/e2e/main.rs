@@ -33,4 +33,5 @@ mod stuck;
 mod unmanaged;
 mod versions;
 mod waiting;
+mod whole_gpus;
 mod youki;
