@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::files::{self, Document, entries, make_private, read, unusable, write};
 use super::liveness::Here;
 use super::lock::{self, Lock};
@@ -208,7 +210,11 @@ impl LockedLedger<'_> {
         self.ledger
     }
 
-    pub(super) fn write<D: Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
+    pub(super) fn write<D: Document + Serialize>(
+        &mut self,
+        folder: &Path,
+        document: &D,
+    ) -> Result<(), Failure> {
         self.seal.touch();
         let unfinished = self.ledger.unfinished();
         let mut written = write(&unfinished, folder, document);
