@@ -72,10 +72,13 @@ impl Gpus for SevenSlices {
             minor: DeviceMinor(0),
             pci: "0000:07:00.0".parse().unwrap(),
             model: "NVIDIA A100-SXM4-80GB".into(),
+            arch: None,
+            brand: None,
             mig,
         };
         Ok(Inventory {
             driver: "550.54.15".into(),
+            cuda: None,
             gpus: vec![gpu],
             left_out: vec![],
         })
