@@ -17,6 +17,7 @@ use crate::lease::liveness::Here;
 use crate::lease::{Container, LeaseId, LeaseState, Ledger};
 use crate::oci::{self, Spec, State};
 use crate::request::{Request, keys};
+use crate::require::Requirements;
 use crate::reserve::{Asker, Reserver};
 
 /// Confirms the lease that the container names, or reserves and injects what it asks for.
@@ -87,6 +88,7 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
     let config = config(options)?;
     refuse_rootless()?;
     let document = oci::read_config(&state.bundle)?;
+    let request = request.requiring(Requirements::of_environment(Spec(&document).environment())?);
     // Before its process is named, or anything else is done with its number: that could be another's by then.
     let live = live_container(&config, pid, &state.bundle, Spec(&document))?;
     let here = Here::look()?;

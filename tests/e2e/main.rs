@@ -28,6 +28,7 @@ mod passthrough;
 mod pods;
 mod reasons;
 mod refusals;
+mod require;
 mod setup;
 mod stuck;
 mod unmanaged;
