@@ -8,6 +8,7 @@ mod id;
 mod inventory;
 mod node;
 mod profile;
+mod version;
 
 pub use check::{Checked, User};
 pub use device::{Attributes, MigDevice, Placement};
@@ -15,3 +16,4 @@ pub use id::{ComputeInstanceId, DeviceMinor, GpuInstanceId, GpuUuid, MigUuid, Pc
 pub use inventory::{Gpu, GpuProfile, Gpus, Inventory, LeftOut, MigMode};
 pub use node::{Access, DeviceNode, DeviceNumber};
 pub use profile::{Profile, Suffix};
+pub use version::Version;

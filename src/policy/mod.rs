@@ -2,7 +2,7 @@
 //! give the same devices, in whatever order the node was listed.
 //!
 //! 1. Devices that serve: of the request's profile, or large enough, on a GPU that it accepts and of a profile that
-//!    the limits allow; and of these the free ones.
+//!    the limits allow, and that meets what the image requires; and of these the free ones.
 //! 2. For a request by size, the smallest: least memory, then fewest compute slices, then no suffix.
 //! 3. The GPU with the least free memory slices, so that large instances elsewhere stay whole. An instance is free
 //!    when none of its devices is held: devices that share a GPU instance are held one by one.
@@ -18,6 +18,7 @@
 
 mod fit;
 mod kept;
+mod meet;
 mod phrases;
 mod rank;
 mod refusal;
@@ -137,6 +138,7 @@ fn candidates<'a>(
     let gpus = usable_gpus(request, node)?;
     let serving = serving(request, node, &gpus)?;
     let allowed = allowed(request, serving, limits)?;
+    let allowed = meet::meeting(request, node, allowed)?;
     match allowed.len() < asked.into() {
         true => Err(Refusal::TooFew {
             request: Box::new(request.clone()),

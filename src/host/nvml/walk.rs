@@ -10,7 +10,7 @@ use nvml_wrapper::Device;
 use super::device::Partitioned;
 use super::session::{Attach, Reporter, Session};
 use super::trouble::{self, Reason};
-use super::{Everything, Survey, profiles, users};
+use super::{Everything, Survey, facts, profiles, users};
 use crate::failure::Failure;
 use crate::host::driver;
 use crate::mig::{DeviceMinor, Gpu, GpuProfile, Inventory, LeftOut, MigDevice, MigMode, MigUuid, User};
@@ -78,6 +78,7 @@ fn all(
         excluded: Vec::new(),
         inventory: Inventory {
             driver: session.driver.clone(),
+            cuda: facts::cuda(session, reporter),
             gpus,
             left_out: walk.left_out,
         },
@@ -115,6 +116,8 @@ impl Walk<'_> {
                 .parse()
                 .map_err(|error| format!("its bus id: {error}"))?,
             model,
+            arch: facts::arch(session, index, &device),
+            brand: facts::brand(session, index, &device),
             mig,
         })
     }
