@@ -126,6 +126,9 @@ pub struct StageArgs {
     /// Written into hook entries: the nodes that were edited into the container.
     #[arg(long, hide = true)]
     pub nodes: Option<String>,
+    /// Written into hook entries: the mounts that were edited into the container, by their marks.
+    #[arg(long, hide = true)]
+    pub mounts: Option<String>,
     /// Written into hook entries: all other devices were denied, but these.
     #[arg(long, hide = true)]
     pub others: Option<String>,

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::mount::{self, Mark};
 use super::{ContainerEdits, Hook, HookStage, OtherDevice};
 use crate::mig::{Access, DeviceName, DeviceNode, DeviceNumber};
 
@@ -16,6 +17,9 @@ pub const DEVICES_ARGUMENT: &str = "--devices";
 
 /// The hook argument that names the nodes that were edited in.
 pub const NODES_ARGUMENT: &str = "--nodes";
+
+/// The hook argument that knows the mounts that were edited in, by their marks.
+pub const MOUNTS_ARGUMENT: &str = "--mounts";
 
 /// The hook argument that says that all other devices were denied, and which were not: `c10:229,b7:0,...`, or [`NONE`].
 pub const OTHERS_ARGUMENT: &str = "--others";
@@ -62,6 +66,9 @@ pub fn with_hooks(mut edits: ContainerEdits, program: &Path, config: Option<&Pat
         }
     }
     confirm.extend([NODES_ARGUMENT.to_owned(), print_nodes(&edits.nodes)]);
+    if !edits.mounts.is_empty() {
+        confirm.extend([MOUNTS_ARGUMENT.to_owned(), mount::print_marks(&edits.mounts)]);
+    }
     if let Some(allowed) = &edits.deny_others {
         confirm.extend([OTHERS_ARGUMENT.to_owned(), print_others(allowed)]);
     }
@@ -78,7 +85,8 @@ pub fn with_hooks(mut edits: ContainerEdits, program: &Path, config: Option<&Pat
     edits
 }
 
-/// What was edited in besides annotations, from the hooks that were written then; none where none of them says it.
+/// What was edited in besides annotations, from the hooks that were written then; none where none of them says it. Of the
+/// mounts the hooks have no more than their marks.
 pub fn recover(mut hooks: Vec<Hook>) -> Option<ContainerEdits> {
     let names_devices = |hook: &Hook| hook.args.iter().any(|arg| arg == DEVICES_ARGUMENT);
     // An administrator's own entry for this program may stand beside ours.
@@ -95,8 +103,15 @@ pub fn recover(mut hooks: Vec<Hook>) -> Option<ContainerEdits> {
         env: vec![(VISIBLE_DEVICES.to_owned(), devices.to_owned())],
         nodes,
         deny_others,
+        mounts: Vec::new(),
         hooks,
     })
+}
+
+/// The marks of the mounts that were edited in with these hooks.
+pub(super) fn mounts(hooks: &[Hook]) -> Vec<Mark> {
+    let said = hooks.iter().find_map(|hook| argument(hook, MOUNTS_ARGUMENT));
+    said.and_then(mount::parse_marks).unwrap_or_default()
 }
 
 /// The configuration that our own hooks were told to go by; none where the default one holds.
@@ -174,162 +189,4 @@ fn parse_node(text: &str) -> Option<DeviceNode> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::edits::spec;
-    use serde_json::{Value, json};
-
-    fn nodes() -> Vec<DeviceNode> {
-        [
-            ("/dev/nvidiactl", 255, Access::ReadWrite),
-            ("/dev/nvidia-caps/nvidia-cap12", 12, Access::Read),
-        ]
-        .map(|(path, minor, access)| DeviceNode {
-            path: path.into(),
-            host_path: format!("/node{path}").into(),
-            number: DeviceNumber { major: 195, minor },
-            access,
-            mode: 0o666,
-            uid: 0,
-            gid: 44,
-        })
-        .into()
-    }
-
-    fn edits() -> ContainerEdits {
-        let name: DeviceName = "MIG-1a2b3c4d-0000-5000-8000-0123456789ab".parse().unwrap();
-        let edits = for_devices([(name.clone(), nodes().as_slice()), (name, nodes().as_slice())].into_iter());
-        let edits = ContainerEdits {
-            annotations: vec![("mig.lease".into(), "0f".into())],
-            ..edits
-        };
-        let edits = ContainerEdits {
-            deny_others: Some(vec![OtherDevice {
-                is_block: true,
-                number: DeviceNumber {
-                    major: 10,
-                    minor: 229,
-                },
-            }]),
-            ..edits
-        };
-        with_hooks(
-            edits,
-            Path::new("/usr/bin/oci-mig-hook"),
-            Some(Path::new("/etc/x.toml")),
-        )
-    }
-
-    /// A config as Go writes it, with members that oci-spec's types don't know and numbers at the edge.
-    fn config() -> Value {
-        json!({
-            "ociVersion": "1.0.2", "x-unknown": {"z": 1, "a": [null, 1.5]},
-            "process": {"env": ["PATH=/bin", "NVIDIA_VISIBLE_DEVICES=all", "HOME=/"], "rlimits": [{"hard": u64::MAX}]},
-            "annotations": {"mig.profile": "1g.10gb"},
-            "hooks": null,
-            "linux": {"resources": {"devices": [{"allow": false, "access": "rwm"}], "memory": {"limit": -1}}, "seccomp": {"comment": "kept"}},
-        })
-    }
-
-    #[test]
-    fn what_several_devices_share_is_given_once() {
-        assert_eq!(edits().nodes.len(), 2);
-        assert!(
-            edits().env[0]
-                .1
-                .contains("MIG-1a2b3c4d-0000-5000-8000-0123456789ab,MIG-")
-        );
-    }
-
-    #[test]
-    fn edits_leave_everything_else_as_it_was() {
-        let mut spec = config();
-        spec::write(&mut spec, &edits(), false).unwrap();
-        assert_eq!(
-            spec["process"]["env"][2].as_str().unwrap().split('=').next(),
-            Some("NVIDIA_VISIBLE_DEVICES")
-        );
-        assert_eq!(spec["annotations"]["mig.lease"], "0f");
-        let devices = spec["linux"]["devices"].as_array().unwrap();
-        assert_eq!(
-            (&devices[0]["path"], &devices[0]["fileMode"], &devices[0]["gid"]),
-            (&json!("/dev/nvidiactl"), &json!(0o666), &json!(44))
-        );
-        let expected = json!({"allow": true, "type": "c", "major": 195, "minor": 12, "access": "r"});
-        let rules = &spec["linux"]["resources"]["devices"];
-        assert_eq!(rules[0], json!({"allow": false, "access": "rwm"}));
-        assert_eq!(
-            (&rules[1]["major"], &rules[1]["minor"]),
-            (&json!(10), &json!(229))
-        );
-        assert_eq!(rules[4], expected);
-        assert_eq!(
-            spec["hooks"]["poststop"][0]["args"],
-            json!(["oci-mig-hook", "poststop", "--config", "/etc/x.toml"])
-        );
-        assert_eq!(spec["x-unknown"], config()["x-unknown"]);
-        assert_eq!(spec["process"]["rlimits"][0]["hard"], json!(u64::MAX));
-        let keys: Vec<_> = spec.as_object().unwrap().keys().cloned().collect();
-        assert_eq!(
-            keys,
-            [
-                "ociVersion",
-                "x-unknown",
-                "process",
-                "annotations",
-                "hooks",
-                "linux"
-            ]
-        );
-    }
-
-    #[test]
-    fn with_a_user_namespace_nodes_are_binds_from_where_they_are() {
-        let mut spec = config();
-        spec::write(&mut spec, &edits(), true).unwrap();
-        assert_eq!(spec["linux"].get("devices"), None);
-        let mount = &spec["mounts"][0];
-        assert_eq!(
-            (&mount["destination"], &mount["source"]),
-            (&json!("/dev/nvidiactl"), &json!("/node/dev/nvidiactl"))
-        );
-    }
-
-    #[test]
-    fn our_edits_can_be_recovered_and_taken_out_exactly() {
-        for user_namespace in [false, true] {
-            let mut spec = config();
-            spec::write(&mut spec, &edits(), user_namespace).unwrap();
-            let mut ours = recover(spec::our_hooks(&spec, Path::new("/usr/bin/oci-mig-hook"))).unwrap();
-            ours.annotations = edits().annotations;
-            spec::take_out(&mut spec, &ours);
-            let mut expected = config();
-            expected["process"]["env"] = json!(["PATH=/bin", "HOME=/"]);
-            expected["hooks"] = json!({"createRuntime": [], "poststop": []});
-            for empty in ["devices", "mounts"] {
-                let parent = if empty == "devices" {
-                    &mut spec["linux"]
-                } else {
-                    &mut spec
-                };
-                if let Some(left) = parent.as_object_mut().unwrap().shift_remove(empty) {
-                    assert_eq!(left, json!([]));
-                }
-            }
-            assert_eq!(spec, expected);
-        }
-    }
-
-    #[test]
-    fn a_config_of_the_wrong_shape_is_an_error() {
-        for (pointer, broken) in [
-            ("process", json!([])),
-            ("hooks", json!("x")),
-            ("annotations", json!(1)),
-        ] {
-            let mut spec = config();
-            spec[pointer] = broken;
-            assert!(spec::write(&mut spec, &edits(), false).is_err(), "{pointer}");
-        }
-    }
-}
+mod tests;

@@ -5,11 +5,15 @@
 
 pub mod device;
 pub mod guard;
+pub mod mask;
+pub mod mount;
 pub mod spec;
 
 use std::path::PathBuf;
 
 pub use crate::mig::{Access, DeviceNode, DeviceNumber};
+pub use mask::ProcMask;
+pub use mount::{Mount, MountKind};
 
 /// One plan of what a container is to be given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct ContainerEdits {
     /// Where no rule of the container's own is on all devices: a first rule that denies them, and rules for these, which
     /// its engine gave it. crun opens everything to a container without such a rule.
     pub deny_others: Option<Vec<OtherDevice>>,
+    /// Files of the host's, mounted in this order, behind all that the container has of its own.
+    pub mounts: Vec<Mount>,
     /// Hooks to run later in the container's life.
     pub hooks: Vec<Hook>,
 }

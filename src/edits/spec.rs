@@ -6,7 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use super::guard::Change;
-use super::{ContainerEdits, Hook, HookStage, OtherDevice};
+use super::mount::{self, Mark};
+use super::{ContainerEdits, Hook, HookStage, OtherDevice, device};
 use crate::failure::Failure;
 use crate::mig::{DeviceNode, DeviceNumber};
 
@@ -34,6 +35,9 @@ pub fn write(spec: &mut Value, edits: &ContainerEdits, user_namespace: bool) -> 
         }
         array(object(object(root, "linux")?, "resources")?, "devices")?.push(rule(node));
     }
+    if !edits.mounts.is_empty() {
+        array(root, "mounts")?.extend(edits.mounts.iter().map(mount::entry));
+    }
     if let Some(allowed) = &edits.deny_others {
         let rules = array(object(object(root, "linux")?, "resources")?, "devices")?;
         rules.splice(0..0, denial(allowed));
@@ -57,8 +61,8 @@ fn allow(device: &OtherDevice) -> Value {
     json!({"allow": true, "type": kind, "major": major, "minor": minor, "access": "rwm"})
 }
 
-/// Takes exactly those edits out again, wherever they stand. What they replaced (a variable of that name, a device or
-/// mount at the same path) is lost.
+/// Takes exactly those edits out again, wherever they stand; mounts by what their hooks say of them. What they replaced
+/// (a variable of that name, a device or node's mount at the same path) is lost.
 pub fn take_out(spec: &mut Value, edits: &ContainerEdits) {
     if let Some(annotations) = spec.get_mut("annotations").and_then(Value::as_object_mut) {
         for (key, _) in &edits.annotations {
@@ -79,6 +83,10 @@ pub fn take_out(spec: &mut Value, edits: &ContainerEdits) {
             is_at(entry, "destination", &path) && is_at(entry, "type", "bind")
         });
         remove(spec, "/linux/resources/devices", |entry| *entry == rule(node));
+    }
+    let mounts = device::mounts(&edits.hooks);
+    if !mounts.is_empty() {
+        remove(spec, "/mounts", |entry| mounts.contains(&Mark::of_entry(entry)));
     }
     if let Some(allowed) = &edits.deny_others {
         for rule in denial(allowed) {

@@ -155,6 +155,8 @@ impl Host {
         };
         Inventory {
             driver: self.version.borrow().clone(),
+            // The driver brings it: where that is the same, so is this.
+            cuda: None,
             gpus: gpus.into_iter().map(asked).collect(),
             left_out: Vec::new(),
         }

@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::files::{self, Document, entries, make_private, read, unusable, write};
 use super::liveness::Here;
 use super::lock::{self, Lock};
@@ -209,7 +211,11 @@ impl LockedLedger<'_> {
         self.ledger
     }
 
-    pub(super) fn write<D: Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
+    pub(super) fn write<D: Document + Serialize>(
+        &mut self,
+        folder: &Path,
+        document: &D,
+    ) -> Result<(), Failure> {
         self.seal.touch();
         let unfinished = self.ledger.unfinished();
         let mut written = write(&unfinished, folder, document);
@@ -235,11 +241,11 @@ impl LockedLedger<'_> {
     /// As [`LockedLedger::put`].
     pub(super) fn upgrade(&mut self, lease: &Lease) -> Result<(), Failure> {
         match layout(&lease.devices) {
-            as_it_is if as_it_is == lease.version => Ok(()),
-            version => self.put(&Lease {
+            version if version > lease.version => self.put(&Lease {
                 version,
                 ..lease.clone()
             }),
+            _ => Ok(()),
         }
     }
 

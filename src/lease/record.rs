@@ -11,7 +11,8 @@ use super::files::Document;
 use crate::cgroup::CgroupPath;
 use crate::failure::Failure;
 use crate::mig::{
-    ComputeInstanceId, Device, DeviceName, DeviceNode, GpuInstanceId, GpuUuid, Kind, MigUuid, Profile,
+    ComputeInstanceId, Device, DeviceMinor, DeviceName, DeviceNode, GpuInstanceId, GpuUuid, Kind, MigUuid,
+    PciBusId, Profile,
 };
 
 /// The newest layout that this program reads. 1 had no records of devices beside it; 2 knew no whole GPUs.
@@ -124,6 +125,12 @@ pub struct LeasedMig {
     pub uuid: MigUuid,
     /// Its GPU.
     pub gpu: GpuUuid,
+    /// Where that sits. Earlier versions didn't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pci: Option<PciBusId>,
+    /// And its minor, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor: Option<DeviceMinor>,
     /// Its GPU instance.
     pub gi: GpuInstanceId,
     /// Its compute instance.
@@ -139,6 +146,10 @@ pub struct LeasedMig {
 pub struct LeasedGpu {
     /// The GPU.
     pub uuid: GpuUuid,
+    /// Where it sits.
+    pub pci: PciBusId,
+    /// Its minor.
+    pub minor: DeviceMinor,
     /// The device nodes that are the right to use it.
     pub nodes: Vec<DeviceNode>,
 }

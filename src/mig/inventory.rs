@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checked, Device, DeviceMinor, DeviceName, DeviceNode, GpuUuid, MigDevice, PciBusId, Profile};
+use super::{
+    Checked, Device, DeviceMinor, DeviceName, DeviceNode, GpuUuid, MigDevice, PciBusId, Profile, Version,
+};
 use crate::failure::Failure;
 
 /// Everything on this node that could be handed out, and what could not.
@@ -10,6 +12,8 @@ use crate::failure::Failure;
 pub struct Inventory {
     /// The driver's version: `550.54.15`.
     pub driver: String,
+    /// The CUDA version that it brings, where it tells: 12.4.
+    pub cuda: Option<Version>,
     /// The GPUs that answer, by PCI bus id.
     pub gpus: Vec<Gpu>,
     /// What can't be used now, and why; never fatal to the others.
@@ -29,6 +33,10 @@ pub struct Gpu {
     pub pci: PciBusId,
     /// Its product name: `NVIDIA A100-SXM4-80GB`.
     pub model: String,
+    /// Its compute capability, where the driver tells: 8.0.
+    pub arch: Option<Version>,
+    /// Its brand, where the driver tells, as `NVIDIA_REQUIRE_*` has it: `nvidia`.
+    pub brand: Option<String>,
     /// Whether it is cut into instances.
     pub mig: MigMode,
 }

@@ -9,6 +9,7 @@ mod inventory;
 mod name;
 mod node;
 mod profile;
+mod version;
 
 pub use check::{Checked, User};
 pub use device::{Attributes, Device, MigDevice, Placement};
@@ -17,3 +18,4 @@ pub use inventory::{Gpu, GpuProfile, Gpus, Inventory, LeftOut, MigMode, WholeGpu
 pub use name::{DeviceName, Kind};
 pub use node::{Access, DeviceNode, DeviceNumber};
 pub use profile::{Profile, Suffix};
+pub use version::Version;

@@ -7,6 +7,7 @@ use super::Held;
 use super::fit::{self, Shortfall};
 use crate::mig::{Device, DeviceName, Gpu, GpuProfile, GpuUuid, Inventory, Kind, LeftOut, Profile};
 use crate::request::{GpuConstraint, Memory, Request, Wait};
+use crate::require::Unmet;
 
 /// Why a request can't be met now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +95,19 @@ pub enum Refusal {
         /// How many others there are of its kind.
         exist: usize,
         /// What can't be seen.
+        left_out: Vec<LeftOut>,
+    },
+    /// Enough would serve, were it not for what the image requires.
+    Unmet {
+        /// What was asked.
+        request: Box<Request>,
+        /// NVML index of the first GPU that serves and doesn't meet it.
+        gpu: u32,
+        /// What isn't met there.
+        unmet: Box<Unmet>,
+        /// How many serve and meet it.
+        meet: usize,
+        /// What can't be seen: it may meet it.
         left_out: Vec<LeftOut>,
     },
     /// So many devices would never be free at once.

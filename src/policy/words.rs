@@ -6,6 +6,7 @@ use super::refusal::{GpuName, HeldBy, Limit, Refusal};
 use crate::failure::Failure;
 use crate::mig::{DeviceName, GpuUuid, LeftOut, Profile};
 use crate::request::{GpuConstraint, Request, keys};
+use crate::require::{DISABLE, Unmet};
 
 const STATUS: &str = "see 'oci-mig-hook status'";
 
@@ -63,6 +64,13 @@ impl From<Refusal> for Failure {
                 exist,
                 left_out,
             } => no_such_device(&device, exist, &left_out),
+            Refusal::Unmet {
+                request,
+                gpu,
+                unmet,
+                meet,
+                left_out,
+            } => self::unmet(&request, gpu, &unmet, meet, &left_out),
             Refusal::TooFew {
                 request,
                 exist,
@@ -238,6 +246,27 @@ fn no_such_device(device: &DeviceName, exist: usize, left_out: &[LeftOut]) -> Fa
         _ => format!("this node has {exist}, and it is none of them"),
     };
     Failure::refused(format!("no {device}"), reasons([others], left_out)).remedy(STATUS)
+}
+
+fn unmet(request: &Request, gpu: u32, unmet: &Unmet, meet: usize, left_out: &[LeftOut]) -> Failure {
+    let Unmet {
+        variable,
+        condition,
+        property,
+        found,
+        ..
+    } = unmet;
+    let whose = match unmet.of_gpu {
+        true => format!("gpu {gpu}'s"),
+        false => "this machine's".to_owned(),
+    };
+    let is = format!("{variable} requires {condition}, and {whose} {property} is {found}");
+    let all = unmet.others + 1;
+    let others = (unmet.others > 0).then(|| format!("none of its {all} alternatives holds"));
+    let count = (meet > 0).then(|| format!("{} asked for, {meet} on GPUs that meet it", request.count()));
+    let why = reasons([is].into_iter().chain(others).chain(count), left_out);
+    let remedy = format!("use an image for this machine, or set {DISABLE}=1 in the container's environment");
+    Failure::refused(format!("no {} for this image", noun(request)), why).remedy(remedy)
 }
 
 fn too_few(request: &Request, exist: usize, left_out: &[LeftOut]) -> Failure {

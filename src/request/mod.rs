@@ -41,12 +41,14 @@ pub use value::{BadValue, Count, Memory, Wait};
 
 use crate::failure::Failure;
 use crate::mig::{DeviceName, Kind, Profile};
+use crate::require::Requirements;
 use given::Given;
 
 /// What a container asks for. A container without our annotations has none.
 ///
 /// It comes only from annotations, so that every one there is can be met by some node, and prints back to them in
-/// one canonical way: that is how a lease stores it, and how the same request is recognised.
+/// one canonical way: that is how a lease stores it, and how the same request is recognised. What its image requires of the
+/// machine besides is no part of that.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Request {
@@ -54,6 +56,7 @@ pub struct Request {
     count: Count,
     gpu: Option<GpuConstraint>,
     wait: Option<Wait>,
+    requirements: Requirements,
 }
 
 /// Which devices would do.
@@ -130,6 +133,17 @@ impl Request {
         self.wait
     }
 
+    /// What its image requires of the machine and the GPU.
+    pub fn requirements(&self) -> &Requirements {
+        &self.requirements
+    }
+
+    /// The same request, of an image that requires this.
+    #[must_use]
+    pub fn requiring(self, requirements: Requirements) -> Request {
+        Request { requirements, ..self }
+    }
+
     /// The annotations that say the same, each value in its canonical form. Never empty.
     pub fn to_annotations(&self) -> BTreeMap<&'static str, String> {
         let mut annotations = BTreeMap::new();
@@ -180,8 +194,12 @@ impl TryFrom<BTreeMap<String, String>> for Request {
     type Error = Failure;
 
     fn try_from(annotations: BTreeMap<String, String>) -> Result<Self, Failure> {
+        let variables = annotations
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()));
+        let requirements = Requirements::of_variables(variables)?;
         match Given::of(annotations, None)? {
-            Some(given) => parse::request(&given),
+            Some(given) => Ok(parse::request(&given)?.requiring(requirements)),
             None => Err(Failure::usage("no request", "none of our annotations is there")),
         }
     }

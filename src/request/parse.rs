@@ -5,6 +5,7 @@ use super::value::{self, BadValue, bad};
 use super::{Count, Request, Want, keys};
 use crate::failure::Failure;
 use crate::mig::{DeviceName, Kind, Profile};
+use crate::require::Requirements;
 
 /// Most characters of a key or a value that an error repeats: it only has to be recognised.
 const SHOWN: usize = 64;
@@ -79,6 +80,7 @@ impl Asked {
             count,
             gpu: self.gpu,
             wait: self.wait,
+            requirements: Requirements::default(),
         })
     }
 

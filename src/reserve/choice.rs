@@ -74,6 +74,8 @@ impl Chooser<'_> {
             Device::Mig { gpu, device } => LeasedDevice::Mig(LeasedMig {
                 uuid: device.uuid.clone(),
                 gpu: gpu.uuid.clone(),
+                pci: Some(gpu.pci),
+                minor: Some(gpu.minor),
                 gi: device.gi,
                 ci: device.ci,
                 profile: device.profile,
@@ -81,6 +83,8 @@ impl Chooser<'_> {
             }),
             Device::Whole { gpu, .. } => LeasedDevice::Gpu(LeasedGpu {
                 uuid: gpu.uuid.clone(),
+                pci: gpu.pci,
+                minor: gpu.minor,
                 nodes,
             }),
         })

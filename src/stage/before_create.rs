@@ -17,6 +17,7 @@ use crate::lease::liveness::Here;
 use crate::lease::{Container, Lease, LeaseId, LeaseState, LeasedDevice, Ledger};
 use crate::oci::{self, Spec};
 use crate::request::{Request, keys};
+use crate::require::Requirements;
 use crate::reserve::{self, Asker};
 
 /// What a container that is yet to be made is served with.
@@ -55,6 +56,7 @@ impl Making<'_> {
             take_out(earlier, &mut spec);
             return deliver(had_any.then_some(&spec));
         };
+        let request = request.requiring(Requirements::of_environment(Spec(&spec).environment())?);
         refuse_unless_isolated(self.config, oci::not_isolated(Spec(&spec)))?;
         let ledger = Ledger::open(&self.config.ledger_dir)?;
         let here = Here::look()?;

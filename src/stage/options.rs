@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::edits::device::{CONFIG_ARGUMENT, DEVICES_ARGUMENT, NODES_ARGUMENT, OTHERS_ARGUMENT};
+use crate::edits::device::{
+    CONFIG_ARGUMENT, DEVICES_ARGUMENT, MOUNTS_ARGUMENT, NODES_ARGUMENT, OTHERS_ARGUMENT,
+};
 use crate::mig::DeviceName;
 
 /// What an engine's hook entry passes to a stage.
@@ -34,7 +36,7 @@ impl Options {
                     options.devices = Some(devices.collect::<Option<_>>()?);
                 }
                 // Said for whoever takes the edits out again; a stage has the lease.
-                NODES_ARGUMENT | OTHERS_ARGUMENT => {}
+                NODES_ARGUMENT | MOUNTS_ARGUMENT | OTHERS_ARGUMENT => {}
                 _ => return None,
             }
         }
@@ -54,7 +56,7 @@ mod tests {
     fn what_our_hook_entries_have_is_read_and_anything_else_is_left_to_the_command_line() {
         let uuid = "MIG-1a2b3c4d-0000-5000-8000-0123456789ab";
         let options = read(&format!(
-            "--config /x.toml --devices {uuid},{uuid} --nodes /dev/x=1:2:r"
+            "--config /x.toml --devices {uuid},{uuid} --nodes /dev/x=1:2:r --mounts 0f"
         ))
         .unwrap();
         assert_eq!(options.config.unwrap(), PathBuf::from("/x.toml"));

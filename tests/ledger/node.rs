@@ -70,10 +70,13 @@ impl Gpus for SevenSlices {
             minor: DeviceMinor(0),
             pci: "0000:07:00.0".parse().unwrap(),
             model: "NVIDIA A100-SXM4-80GB".into(),
+            arch: None,
+            brand: None,
             mig,
         };
         Ok(Inventory {
             driver: "550.54.15".into(),
+            cuda: None,
             gpus: vec![gpu],
             left_out: vec![],
         })
@@ -177,6 +180,8 @@ pub fn lease_of(container: Container, state: LeaseState) -> Lease {
         devices: vec![LeasedDevice::Mig(LeasedMig {
             uuid: uuid(0),
             gpu: "GPU-00000000-0000-4000-8000-000000000000".parse().unwrap(),
+            pci: None,
+            minor: None,
             gi: GpuInstanceId(7),
             ci: ComputeInstanceId(0),
             profile: "1g.10gb".parse().unwrap(),

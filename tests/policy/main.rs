@@ -3,6 +3,7 @@
 
 mod kept;
 mod laws;
+mod meet;
 mod node;
 mod refusals;
 mod whole;

@@ -12,6 +12,7 @@
 //! walk.rs      the question for everything
 //! check.rs     the question whether certain devices are what they were
 //! device.rs    what NVML says of one MIG device: both questions go through it
+//! facts.rs     what images may require of the machine and its GPUs
 //! profiles.rs  the profiles that a GPU offers
 //! trouble.rs   NVML's errors, for people
 //! users.rs     the processes that use a device
@@ -22,6 +23,7 @@
 mod check;
 mod child;
 mod device;
+mod facts;
 mod parent;
 mod profiles;
 mod raw;

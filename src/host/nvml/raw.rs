@@ -11,6 +11,17 @@ use nvml_wrapper_sys::bindings::{
 
 use crate::mig::Profile;
 
+/// The CUDA version that the driver brings, as 12040 for 12.4: what the libcuda says that the loader finds; where there is
+/// none for it, what this NVML was made for. (The older function does both; nvml-wrapper has the newer one, which does the
+/// first alone.)
+pub fn cuda_version(nvml: &Nvml) -> Result<i32, NvmlError> {
+    let get = *nvml_sym(nvml.lib().nvmlSystemGetCudaDriverVersion.as_ref())?;
+    let mut version = 0;
+    // SAFETY: `get` is NVML's own symbol of that signature, and the out pointer is ours.
+    nvml_try(unsafe { get(&mut version) })?;
+    Ok(version)
+}
+
 type GetId = unsafe extern "C" fn(nvmlDevice_t, *mut c_uint) -> nvmlReturn_t;
 
 /// The id of a MIG device's GPU instance.

@@ -10,7 +10,7 @@ use nvml_wrapper::Device;
 use super::device::Partitioned;
 use super::session::{Attach, Reporter, Session};
 use super::trouble::{self, Reason};
-use super::{Everything, Survey, profiles, users, whole};
+use super::{Everything, Survey, facts, profiles, users, whole};
 use crate::failure::Failure;
 use crate::host::driver;
 use crate::mig::{
@@ -80,6 +80,7 @@ fn all(
         excluded: Vec::new(),
         inventory: Inventory {
             driver: session.driver.clone(),
+            cuda: facts::cuda(session, reporter),
             gpus,
             left_out: walk.left_out,
         },
@@ -121,6 +122,8 @@ impl Walk<'_> {
                 .parse()
                 .map_err(|error| format!("its bus id: {error}"))?,
             model,
+            arch: facts::arch(session, index, &device),
+            brand: facts::brand(session, index, &device),
             mig,
         })
     }

@@ -102,7 +102,7 @@ impl View<'_> {
         let waiting = self.tickets.iter().filter(|ticket| ticket.counts(self.here));
         waiting.map(|ticket| WaitingStatus {
             container: ticket.container.clone(),
-            request: ticket.request.clone(),
+            request: asked(ticket),
             pid: ticket.process.pid,
             age_seconds: liveness::now().saturating_sub(ticket.since) / 1000,
             left_seconds: ticket.left().as_secs(),
@@ -157,4 +157,12 @@ impl View<'_> {
             holder: lease.holder.clone(),
         }
     }
+}
+
+/// What a waiter asks for: not what its image requires besides, which its ticket also has.
+fn asked(ticket: &Ticket) -> BTreeMap<String, String> {
+    let annotations = ticket.request.iter().filter(|(key, _)| key.starts_with("mig."));
+    annotations
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
