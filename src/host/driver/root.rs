@@ -66,7 +66,12 @@ impl Root {
     /// When what `path` leads to was changed.
     pub fn changed(&self, path: &Path) -> Option<Changed> {
         let stat = self.find(path)?.stat;
-        Some(Changed(stat.st_dev, stat.st_ino, stat.st_mtime, stat.st_mtime_nsec))
+        Some(Changed(
+            stat.st_dev,
+            stat.st_ino,
+            stat.st_mtime,
+            stat.st_mtime_nsec,
+        ))
     }
 
     /// The names in a folder, in order; none where there is no such folder.
