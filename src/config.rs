@@ -108,6 +108,19 @@ pub struct Driver {
     pub proc: PathBuf,
     /// `driver.dev`: its device nodes lie in this folder.
     pub dev: PathBuf,
+    /// `driver.files`: which of its files a container is given.
+    pub files: Files,
+}
+
+/// Where the driver's libraries and programs come from that a container is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Files {
+    /// From this machine, found by us.
+    #[default]
+    Host,
+    /// It is given none.
+    None,
 }
 
 /// How NVML is reached: `nvml.*`.
@@ -144,6 +157,7 @@ struct DriverTable {
     root: Option<PathBuf>,
     proc: Option<PathBuf>,
     dev: Option<PathBuf>,
+    files: Files,
 }
 
 #[derive(Default, Deserialize)]
@@ -266,6 +280,7 @@ fn resolve(file: File, named: Option<&Path>) -> Result<Config, String> {
             root: absolute("driver.root", file.driver.root, "/")?,
             proc: absolute("driver.proc", file.driver.proc, "/proc")?,
             dev: absolute("driver.dev", file.driver.dev, "/dev")?,
+            files: file.driver.files,
         },
         nvml: Nvml {
             library: named_path("nvml.library", file.nvml.library)?,
@@ -354,6 +369,7 @@ mod tests {
         assert_eq!(config.nvml.avoid, Some(Duration::from_secs(300)));
         assert_eq!(parse("[nvml]\navoid = \"off\"").unwrap().nvml.avoid, None);
         assert!(config.mask_proc && !parse("mask_proc = false").unwrap().mask_proc);
+        assert_eq!(config.driver.files, Files::Host);
         assert_eq!(config.guard, Guard::Off);
         assert_eq!(config.unmanaged, Unmanaged::Skip);
         assert_eq!(
@@ -373,6 +389,11 @@ mod tests {
         let unknown = parse("unmanaged = \"give\"").unwrap_err();
         assert!(
             unknown.starts_with("line 1: unknown variant `give`, expected `skip` or `ignore`"),
+            "{unknown}"
+        );
+        let unknown = parse("[driver]\nfiles = \"all\"").unwrap_err();
+        assert!(
+            unknown.starts_with("line 2: unknown variant `all`, expected `host` or `none`"),
             "{unknown}"
         );
         let unknown = parse("guard = \"on\"").unwrap_err();

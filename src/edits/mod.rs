@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod device;
+pub mod driver;
 pub mod guard;
 pub mod mask;
 pub mod mount;

@@ -18,6 +18,7 @@ pub use nodes::number_at;
 pub use nvml::Survey;
 
 use crate::config::{Config, Driver, Nvml, Unmanaged};
+use crate::edits::driver::DriverFile;
 use crate::failure::Failure;
 use crate::mig::{Checked, Device, DeviceNode, Gpu, Gpus, Inventory, MigMode};
 use nvml::{Asker, Certain, Everything, Trouble};
@@ -75,11 +76,13 @@ impl Host {
         })
     }
 
-    /// The same, with every GPU asked: one that answers is not left alone any more.
+    /// The same, with every GPU asked: one that answers is not left alone any more. The driver's files are looked for
+    /// anew by the next container that asks.
     ///
     /// # Errors
     /// As [`Host::survey`].
     pub fn refresh(&self) -> Result<Inventory, Failure> {
+        driver::forget(&self.ledger);
         Ok(self.ask_for(Everything::default())?.inventory)
     }
 
@@ -104,6 +107,14 @@ impl Host {
         }
         self.version.replace(inventory.driver.clone());
         Ok(found)
+    }
+
+    /// The driver's files on this machine: as they were remembered, while nothing that can be seen has changed.
+    ///
+    /// # Errors
+    /// A host failure where the driver isn't loaded, or there is no library of its version.
+    pub fn driver_files(&self) -> Result<Vec<DriverFile>, Failure> {
+        driver::files(&self.driver, &self.ledger)
     }
 
     /// What was remembered last, whether or not it still holds: for telling people what changed.

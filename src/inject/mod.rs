@@ -13,6 +13,7 @@ mod cgroup_v1;
 pub mod cgroup_v2;
 mod device_program;
 mod ground;
+pub mod layout;
 mod mask;
 mod mountinfo;
 mod namespace;

@@ -2,12 +2,13 @@
 //! moment do this, Podman's precreate and the interposed runtime; they differ in who makes the container, and in how
 //! the document goes back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::{
-    Voice, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver, undo,
+    DriverFiles, Voice, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated,
+    reserver, undo,
 };
 use crate::config::{Config, DEFAULT_PATH};
 use crate::edits::{ContainerEdits, device, guard, spec};
@@ -26,6 +27,8 @@ pub struct Making<'a> {
     pub config: &'a Config,
     /// The program that the container's hooks are to name: `oci-mig-hook`, wherever it is.
     pub hook: &'a Path,
+    /// The folder that config.json counts from, where it is known.
+    pub bundle: Option<&'a Path>,
     /// Where it is said that a container waits.
     pub voice: Voice<'a>,
 }
@@ -59,6 +62,7 @@ impl Making<'_> {
         let request = request.requiring(Requirements::of_environment(Spec(&spec).environment())?);
         refuse_unless_isolated(self.config, oci::not_isolated(Spec(&spec)))?;
         let ledger = Ledger::open(&self.config.ledger_dir)?;
+        let files = DriverFiles::of(self.config, Spec(&spec))?;
         let here = Here::look()?;
         let asker = Asker {
             container: container(&here, Spec(&spec))?,
@@ -68,7 +72,7 @@ impl Making<'_> {
         let (lease, edited) = self.reserve(&ledger, &here, asker, earlier, &mut spec)?;
         refuse_other_devices(self.config, Spec(&spec), &lease)
             .and_then(|()| match edited {
-                true => self.edit(&mut spec, &lease),
+                true => self.edit(&mut spec, &lease, &files),
                 false => Ok(()),
             })
             .and_then(|()| deliver(edited.then_some(&spec)))
@@ -95,13 +99,14 @@ impl Making<'_> {
         Ok((lease, true))
     }
 
-    fn edit(&self, spec: &mut Value, lease: &Lease) -> Result<(), Failure> {
+    fn edit(&self, spec: &mut Value, lease: &Lease, files: &DriverFiles) -> Result<(), Failure> {
         let devices = lease
             .devices
             .iter()
             .map(|device| (device.name(), LeasedDevice::nodes(device)));
         let named_file = self.config.named_file.as_deref();
         let edits = ContainerEdits {
+            mounts: files.mounts(self.rootfs(Spec(spec)).as_deref(), self.voice),
             deny_others: is_to_be_limited(Spec(spec)).then(|| guard::given(Spec(spec), &number_at)),
             ..device::for_devices(devices)
         };
@@ -111,6 +116,12 @@ impl Making<'_> {
             .push((keys::LEASE.to_owned(), lease.id.to_string()));
         let user_namespace = Spec(spec).user_namespace();
         spec::write(spec, &edits, user_namespace)
+    }
+
+    /// Where its root file system is, if that can be told: from the bundle, or by itself.
+    fn rootfs(&self, spec: Spec<'_>) -> Option<PathBuf> {
+        let path = spec.rootfs(self.bundle.unwrap_or(Path::new("")))?;
+        (path.is_absolute() || self.bundle.is_some()).then_some(path)
     }
 }
 

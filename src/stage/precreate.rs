@@ -57,6 +57,7 @@ fn serve(document: &[u8], options: &Options, voice: Voice<'_>) -> Result<(), Fai
     let making = Making {
         config: &config,
         hook: &program()?,
+        bundle: None,
         voice,
     };
     making.serve(

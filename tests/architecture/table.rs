@@ -19,7 +19,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("reserve", &["lease", "policy", "request", "mig"]),
     ("confirm", &["lease", "mig"]),
     ("release", &["lease"]),
-    ("host", &["config", "mig"]),
+    ("host", &["config", "edits", "mig"]),
     ("inject", &["edits", "cgroup"]),
     (
         "stage",

@@ -14,6 +14,7 @@ mod containerd;
 mod contention;
 mod cri;
 mod docker;
+mod driver_files;
 mod engines_contention;
 mod guard;
 mod hot_path;

@@ -1,6 +1,7 @@
 //! What the program sees of a machine: what it remembers, what it checks, and what it says of it. On simulated nodes.
 
 mod check;
+mod driver_files;
 mod facts;
 mod refresh;
 mod snapshot;

@@ -103,6 +103,13 @@ impl Docker {
         run(&mut self.foreground(options, args))
     }
 
+    /// Runs a script in a fresh container of another image.
+    pub fn run_image(&self, image: &str, options: &[&str], script: &str) -> Outcome {
+        let mut command = self.container("run");
+        command.arg("--rm").args(options);
+        run(command.args([image, "sh", "-c", script]))
+    }
+
     /// `docker run --rm`
     pub fn foreground(&self, options: &[&str], args: &[&str]) -> Command {
         let mut command = self.container("run");

@@ -73,6 +73,7 @@ fn serve(
         let making = Making {
             config: call.config,
             hook: &hook,
+            bundle: Some(&bundled.bundle),
             voice: call.voice,
         };
         making.serve(spec, request, container, deliver)

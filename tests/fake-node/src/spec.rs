@@ -18,6 +18,8 @@ pub struct NodeSpec {
     pub driver: Option<String>,
     /// Whether the kernel module is the open one, which writes its version line differently.
     pub open_kernel_module: bool,
+    /// Whether the driver's libraries, programs and firmware are there, for containers to be given.
+    pub driver_files: bool,
     /// Device majors.
     pub majors: MajorsSpec,
     /// What becomes of the capability nodes.
