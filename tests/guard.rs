@@ -200,7 +200,7 @@ fn every_door_is_found_and_closed() {
             "the annotation cdi.k8s.io/gpu=nvidia.com/gpu=0",
         ),
         (
-            json!({"/annotations": {"cdi.k8s.io/gpu": "vendor.com/net=1,oci-mig-hook.local/gpu=0:7:0"}}),
+            json!({"/annotations": {"cdi.k8s.io/gpu": "oci-mig-hook.local/gpu=0:7:0"}}),
             Kind::Named,
             "the annotation cdi.k8s.io/gpu=oci-mig-hook.local/gpu=0:7:0",
         ),
