@@ -8,9 +8,9 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::mig::MigUuid;
+use crate::mig::DeviceName;
 
-/// Gives a container its own NVIDIA MIG device, and takes it back when the container ends.
+/// Gives a container its own NVIDIA MIG device, or a whole GPU, and takes it back when the container ends.
 ///
 /// Engines call the stages (precreate, createRuntime, prestart, poststop) as OCI hooks; people call the rest.
 /// A container asks by annotation:
@@ -21,7 +21,8 @@ use crate::mig::MigUuid;
 /// 'oci-mig-hook setup podman' or 'docker' makes that so.
 ///
 /// Other keys: mig.memory=10GB, mig.compute=2 (at least that much), mig.count=2, mig.gpu=GPU-...|BUS ID|PRODUCT*,
-/// mig.device=MIG-..., mig.wait=5m (wait until one comes free). oci-mig-hook(1) explains each.
+/// mig.device=MIG-..., mig.wait=5m (wait until one comes free). mig.profile=gpu asks for a GPU that is not in MIG mode,
+/// whole. oci-mig-hook(1) explains each.
 #[derive(Debug, Parser)]
 #[command(name = "oci-mig-hook", version, verbatim_doc_comment, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -41,7 +42,7 @@ Exit codes: 0 done; 1 refused (all held, no such profile, can't be isolated, wai
 /// What can be asked of the program.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Who has which MIG device
+    /// Who has which MIG device or whole GPU
     Status(StatusArgs),
     /// Asks the driver for everything anew, after GPUs were cut otherwise; says what changed
     Refresh(RefreshArgs),
@@ -101,7 +102,7 @@ pub struct GcArgs {
 /// `release`
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
-    /// A container's id or how it begins, a device's MIG-<uuid>, or a lease's id
+    /// A container's id or how it begins, a device's MIG-<uuid> or GPU-<uuid>, or a lease's id
     #[arg(required_unless_present = "unreadable", value_name = "CONTAINER|DEVICE|LEASE",
           value_parser = NonEmptyStringValueParser::new())]
     pub name: Option<String>,
@@ -121,7 +122,7 @@ pub struct ReleaseArgs {
 pub struct StageArgs {
     /// Written into hook entries: the devices that were edited into the container.
     #[arg(long, hide = true, value_delimiter = ',')]
-    pub devices: Option<Vec<MigUuid>>,
+    pub devices: Option<Vec<DeviceName>>,
     /// Written into hook entries: the nodes that were edited into the container.
     #[arg(long, hide = true)]
     pub nodes: Option<String>,

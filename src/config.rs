@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::failure::Failure;
-use crate::mig::Profile;
+use crate::mig::Kind;
 use crate::policy::Limits;
 
 /// Where the configuration is looked for when no `--config` names it. There it may be absent.
@@ -347,7 +347,7 @@ fn parse_length(text: &str) -> Option<Duration> {
         .map(Duration::from_millis)
 }
 
-fn profiles(names: &[String]) -> Result<Vec<Profile>, String> {
+fn profiles(names: &[String]) -> Result<Vec<Kind>, String> {
     let parse = |name: &String| name.parse().map_err(|error| format!("limits.profiles: {error}"));
     names.iter().map(parse).collect()
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::mount::{self, Mark};
 use super::{ContainerEdits, Hook, HookStage, OtherDevice};
-use crate::mig::{Access, DeviceNode, DeviceNumber, MigUuid};
+use crate::mig::{Access, DeviceName, DeviceNode, DeviceNumber};
 
 /// What CUDA, NVIDIA's own tools and its container stack read.
 pub const VISIBLE_DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
@@ -31,18 +31,18 @@ const NONE: &str = "none";
 pub const CONFIG_ARGUMENT: &str = "--config";
 
 /// The variable and the nodes for these devices. What several devices share appears once.
-pub fn for_devices<'a>(devices: impl Iterator<Item = (&'a MigUuid, &'a [DeviceNode])>) -> ContainerEdits {
+pub fn for_devices<'a>(devices: impl Iterator<Item = (DeviceName, &'a [DeviceNode])>) -> ContainerEdits {
     let mut edits = ContainerEdits::default();
-    let mut uuids = Vec::new();
-    for (uuid, nodes) in devices {
-        uuids.push(uuid.to_string());
+    let mut names = Vec::new();
+    for (name, nodes) in devices {
+        names.push(name.to_string());
         for node in nodes {
             if !edits.nodes.contains(node) {
                 edits.nodes.push(node.clone());
             }
         }
     }
-    edits.env.push((VISIBLE_DEVICES.to_owned(), uuids.join(",")));
+    edits.env.push((VISIBLE_DEVICES.to_owned(), names.join(",")));
     edits
 }
 

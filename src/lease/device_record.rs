@@ -4,13 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::files::Document;
-use super::{Holder, Lease, LeaseId, LeaseState, LeasedDevice, VERSION};
-use crate::mig::MigUuid;
+use super::record::layout;
+use super::{Holder, Lease, LeaseId, LeaseState, LeasedDevice};
+use crate::mig::DeviceName;
 
 /// One held device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRecord {
-    /// The layout of this record: [`VERSION`].
+    /// The layout of this record: its lease's.
     pub version: u32,
     /// The lease that holds it. Where that is gone, this is what a writer left that was killed.
     pub lease: LeaseId,
@@ -32,7 +33,7 @@ impl DeviceRecord {
     /// The records of a lease's devices.
     pub fn of(lease: &Lease) -> impl Iterator<Item = DeviceRecord> {
         lease.devices.iter().map(|device| DeviceRecord {
-            version: VERSION,
+            version: layout(&lease.devices),
             lease: lease.id.clone(),
             of: lease.devices.len(),
             device: device.without_nodes(),
@@ -44,31 +45,42 @@ impl DeviceRecord {
     }
 
     /// The file that the record of that device is in. The name of a device before driver R470 has slashes in it.
-    pub fn file_name_of(uuid: &MigUuid) -> String {
-        uuid.to_string().replace('/', ":")
+    pub fn file_name_of(device: &DeviceName) -> String {
+        device.to_string().replace('/', ":")
     }
 
     /// What all of a lease's records say of it: whose it is, and which devices it holds. None where they are not all
     /// there, or don't agree.
     pub fn together(records: Vec<DeviceRecord>) -> Option<Lease> {
-        let first = records.first()?.clone();
+        let first = records.first()?;
         let agree = |record: &DeviceRecord| record.lease == first.lease && record.of == first.of;
         if records.len() != first.of || !records.iter().all(agree) {
             return None;
         }
+        let (devices, known): (Vec<_>, Vec<_>) = records.into_iter().map(DeviceRecord::split).unzip();
         // A writer may have been killed between two of them: the younger one knows more.
-        let youngest = records.iter().max_by_key(|record| record.written)?.clone();
+        let youngest = known.into_iter().max_by_key(|lease| lease.written)?;
         Some(Lease {
-            version: VERSION,
-            id: first.lease,
-            state: youngest.state,
-            holder: youngest.holder,
-            devices: records.into_iter().map(|record| record.device).collect(),
-            request: Default::default(),
-            boot_id: youngest.boot_id,
-            driver: String::new(),
-            written: youngest.written,
+            version: layout(&devices),
+            devices,
+            ..youngest
         })
+    }
+
+    /// The device, and what is known of its lease besides.
+    fn split(self) -> (LeasedDevice, Lease) {
+        let lease = Lease {
+            version: layout(std::slice::from_ref(&self.device)),
+            id: self.lease,
+            state: self.state,
+            holder: self.holder,
+            devices: Vec::new(),
+            request: Default::default(),
+            boot_id: self.boot_id,
+            driver: String::new(),
+            written: self.written,
+        };
+        (self.device, lease)
     }
 }
 
@@ -78,6 +90,6 @@ impl Document for DeviceRecord {
     }
 
     fn file_name(&self) -> String {
-        DeviceRecord::file_name_of(self.device.uuid())
+        DeviceRecord::file_name_of(&self.device.name())
     }
 }

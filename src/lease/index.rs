@@ -14,7 +14,7 @@ use super::files::{Document, entries, is_gone, read};
 use super::transition::{Fate, Occasion, ProcessState};
 use super::{
     Container, Contents, DeviceRecord, Holder, Judge, Judged, Judgement, Lease, LeaseId, LeaseState,
-    LeasedDevice, Ledger, LockedLedger, Process, VERSION,
+    LeasedDevice, Ledger, LockedLedger, Process, layout,
 };
 use crate::failure::Failure;
 
@@ -101,7 +101,7 @@ impl Document for Glance {
     }
 
     fn file_name(&self) -> String {
-        DeviceRecord::file_name_of(self.device.uuid())
+        DeviceRecord::file_name_of(&self.device.name())
     }
 }
 
@@ -113,7 +113,11 @@ fn together(glances: Vec<Glance>) -> Option<Lease> {
     }
     let (devices, known): (Vec<_>, Vec<_>) = glances.into_iter().map(Glance::split).unzip();
     let youngest = known.into_iter().max_by_key(|lease| lease.written)?;
-    Some(Lease { devices, ..youngest })
+    Some(Lease {
+        version: layout(&devices),
+        devices,
+        ..youngest
+    })
 }
 
 impl Glance {
@@ -131,7 +135,7 @@ impl Glance {
         };
         let lease = Lease {
             // So that nobody writes it anew, who meets one of another layout.
-            version: VERSION,
+            version: layout(std::slice::from_ref(&self.device)),
             id: self.lease,
             state: self.state,
             holder: Holder::Container(container),

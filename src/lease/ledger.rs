@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::files::{self, Document, entries, make_private, read, unusable, write};
 use super::liveness::Here;
 use super::lock::{self, Lock};
+use super::record::layout;
 use super::seal::Seal;
 use super::unreadable::{Unreadable, known_by_records};
-use super::{DeviceRecord, Lease, LeaseId, VERSION};
+use super::{DeviceRecord, Lease, LeaseId};
 use crate::failure::Failure;
 
 /// The folder of leases.
@@ -239,10 +240,10 @@ impl LockedLedger<'_> {
     /// # Errors
     /// As [`LockedLedger::put`].
     pub(super) fn upgrade(&mut self, lease: &Lease) -> Result<(), Failure> {
-        match lease.version {
-            VERSION => Ok(()),
-            _ => self.put(&Lease {
-                version: VERSION,
+        match layout(&lease.devices) {
+            as_it_is if as_it_is == lease.version => Ok(()),
+            version => self.put(&Lease {
+                version,
                 ..lease.clone()
             }),
         }
@@ -258,8 +259,8 @@ impl LockedLedger<'_> {
         if !files::remove(&self.ledger.leases().join(Lease::file_name_of(&lease.id)))? {
             return Ok(());
         }
-        for uuid in lease.uuids() {
-            files::remove(&self.ledger.devices().join(DeviceRecord::file_name_of(uuid)))?;
+        for name in lease.names() {
+            files::remove(&self.ledger.devices().join(DeviceRecord::file_name_of(&name)))?;
         }
         Ok(())
     }

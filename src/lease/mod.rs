@@ -90,6 +90,9 @@ pub use device_record::DeviceRecord;
 pub use judge::{Judge, Judged, Judgement};
 pub use ledger::{Contents, Ledger, LockedLedger};
 pub use queue::Ticket;
-pub use record::{Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Process, VERSION};
+pub use record::{
+    Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedGpu, LeasedMig, Process, VERSION,
+    layout,
+};
 pub use unreadable::Unreadable;
 pub use watch::{End, Watch};

@@ -19,6 +19,7 @@
 mod asker;
 mod choice;
 mod known;
+mod places;
 mod used;
 mod waiter;
 
@@ -29,7 +30,7 @@ use crate::lease::liveness::{self, Here};
 use crate::lease::transition::{self, Checks, Fate};
 use crate::lease::{
     Container, End, Holder, Judge, Judged, Lease, LeaseId, LeaseState, LeasedDevice, Ledger, LockedLedger,
-    Ticket, VERSION,
+    Ticket, layout,
 };
 use crate::mig::Gpus;
 use crate::policy::Limits;
@@ -202,7 +203,7 @@ impl Reserver<'_> {
     fn lease(&self, asker: &Asker, known: &Known, devices: Vec<LeasedDevice>) -> Result<Lease, Failure> {
         let own = nix::unistd::getpid().as_raw();
         Ok(Lease {
-            version: VERSION,
+            version: layout(&devices),
             id: LeaseId::random()?,
             state: LeaseState::Pending,
             devices,

@@ -103,7 +103,7 @@ impl Making<'_> {
         let devices = lease
             .devices
             .iter()
-            .map(|device| (device.uuid(), LeasedDevice::nodes(device)));
+            .map(|device| (device.name(), LeasedDevice::nodes(device)));
         let named_file = self.config.named_file.as_deref();
         let edits = ContainerEdits {
             mounts: files.mounts(self.rootfs(Spec(spec)).as_deref(), self.voice),

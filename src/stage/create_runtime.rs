@@ -130,7 +130,7 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
         ..reserver(&config, &host, &ledger, &here, voice)
     };
     let lease = reserver.reserve(asker)?;
-    let devices = lease.devices.iter().map(|device| (device.uuid(), device.nodes()));
+    let devices = lease.devices.iter().map(|device| (device.name(), device.nodes()));
     refuse_other_devices(&config, spec, &lease)
         .and_then(|()| inject::into(&live, &device::for_devices(devices)))
         .and_then(|()| mask_proc(&config, &live, &lease))

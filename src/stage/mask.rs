@@ -15,13 +15,21 @@ pub fn mask_proc(config: &Config, live: &LiveContainer, lease: &Lease) -> Result
         return Ok(());
     }
     let mut mask = ProcMask::new(config.driver.proc.join("driver/nvidia"));
-    for LeasedDevice::Mig(device) in &lease.devices {
-        if let Some(pci) = device.pci {
-            mask.show_gpu(pci);
-        }
-        if let Some(minor) = device.minor {
-            mask.show_instance(minor, device.gi, device.ci);
-        }
+    for device in &lease.devices {
+        show(&mut mask, device);
     }
     inject::mask(live, &mask)
+}
+
+/// A whole GPU has no instances. Of a MIG device that an earlier version leased the GPU's place isn't known.
+fn show(mask: &mut ProcMask, device: &LeasedDevice) {
+    match device {
+        LeasedDevice::Mig(device) => {
+            device.pci.into_iter().for_each(|pci| mask.show_gpu(pci));
+            if let Some(minor) = device.minor {
+                mask.show_instance(minor, device.gi, device.ci);
+            }
+        }
+        LeasedDevice::Gpu(device) => mask.show_gpu(device.pci),
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::edits::device::{
     CONFIG_ARGUMENT, DEVICES_ARGUMENT, MOUNTS_ARGUMENT, NODES_ARGUMENT, OTHERS_ARGUMENT,
 };
-use crate::mig::MigUuid;
+use crate::mig::DeviceName;
 
 /// What an engine's hook entry passes to a stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Options {
     /// `--config FILE`.
     pub config: Option<PathBuf>,
     /// `--devices UUID,...`: what was edited into the container. Only in hook entries that we wrote.
-    pub devices: Option<Vec<MigUuid>>,
+    pub devices: Option<Vec<DeviceName>>,
     /// `--guard`: judge a container that did not ask, and leave any other to the entry without it.
     pub guard: bool,
 }

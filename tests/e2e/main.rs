@@ -36,4 +36,5 @@ mod stuck;
 mod unmanaged;
 mod versions;
 mod waiting;
+mod whole_gpus;
 mod youki;

@@ -8,6 +8,7 @@ mod snapshot;
 mod snapshot_writing;
 mod stuck;
 mod users;
+mod whole;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

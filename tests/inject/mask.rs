@@ -218,7 +218,11 @@ fn nothing_shows_on_the_host_where_the_containers_mounts_do() {
         let mut on_the_host = String::new();
         let story = at_create_runtime(&engine, bundle, |container| {
             // As it is where /proc is bound rshared: whoever has a copy of this mount sees what is mounted in it.
-            in_container(container, &["mount", "--make-shared"], std::slice::from_ref(&proc));
+            in_container(
+                container,
+                &["mount", "--make-shared"],
+                std::slice::from_ref(&proc),
+            );
             let copy = node.dir().join("copy");
             fs::create_dir(&copy).expect("a folder");
             in_container(container, &["mount", "--bind"], &[proc.clone(), copy.clone()]);

@@ -10,7 +10,7 @@ use oci_mig_hook::lease::liveness::Here;
 use oci_mig_hook::lease::{DeviceRecord, Holder, Lease, LeaseState, LeasedDevice, Ledger, VERSION};
 use oci_mig_hook::mig::GpuInstanceId;
 
-use crate::node::{Scratch, container, container_of, lease, lease_of, uuid};
+use crate::node::{Scratch, called, container, container_of, lease, lease_of, uuid};
 use crate::transaction::{gone, one, reserve};
 
 const ONE: [(&str, &str); 1] = [("mig.profile", "1g.10gb")];
@@ -89,7 +89,7 @@ fn who_was_killed_over_a_change_leaves_a_broken_seal_and_the_next_reservation_me
     assert!(!sealed.is_sealed());
     // The lock went with the process; here it is still held by this one.
     fs::remove_file(sealed.path("lock")).unwrap();
-    assert!(one(&again, "next").unwrap().uuids().eq([&uuid(1)]));
+    assert!(one(&again, "next").unwrap().names().eq([called(1)]));
     assert!(sealed.is_sealed());
 }
 
@@ -99,7 +99,7 @@ fn a_sealed_ledgers_leases_are_not_even_listed() {
     let sealed = Sealed::new();
     fs::write(sealed.path("leases/broken.json"), "{").unwrap();
     seal(&sealed);
-    assert!(one(&sealed.ledger, "next").unwrap().uuids().eq([&uuid(1)]));
+    assert!(one(&sealed.ledger, "next").unwrap().names().eq([called(1)]));
     assert_eq!(sealed.ledger.contents().unwrap().unreadable.len(), 1);
 }
 
@@ -119,12 +119,14 @@ fn seal(sealed: &Sealed) {
 fn a_lease_that_somebody_else_put_there_is_seen() {
     let sealed = Sealed::new();
     let mut other = lease("by hand", LeaseState::Held);
-    let LeasedDevice::Mig(device) = &mut other.devices[0];
+    let LeasedDevice::Mig(device) = &mut other.devices[0] else {
+        panic!("a MIG device: {other:?}");
+    };
     device.uuid = uuid(1);
     device.gi = GpuInstanceId(8);
     let path = sealed.path(&format!("leases/{}.json", other.id));
     fs::write(path, serde_json::to_string(&other).unwrap()).unwrap();
-    assert!(one(&sealed.ledger, "next").unwrap().uuids().eq([&uuid(2)]));
+    assert!(one(&sealed.ledger, "next").unwrap().names().eq([called(2)]));
 
     fs::write(sealed.path("leases/broken.json"), "{").unwrap();
     let failure = one(&sealed.ledger, "last").unwrap_err();
@@ -144,7 +146,7 @@ fn a_lease_whose_record_somebody_took_away_or_spoiled_still_stands() {
     for spoil in spoils {
         let sealed = Sealed::new();
         spoil(&sealed);
-        assert!(one(&sealed.ledger, "next").unwrap().uuids().eq([&uuid(1)]));
+        assert!(one(&sealed.ledger, "next").unwrap().names().eq([called(1)]));
     }
 }
 
@@ -153,7 +155,7 @@ fn a_record_whose_lease_is_gone_keeps_nothing_out_of_use() {
     let sealed = Sealed::new();
     fs::remove_file(sealed.lease_file()).unwrap();
     seal(&sealed);
-    assert!(one(&sealed.ledger, "next").unwrap().uuids().eq([&uuid(0)]));
+    assert!(one(&sealed.ledger, "next").unwrap().names().eq([called(0)]));
 }
 
 /// A confirm was killed between the two: the record knows of the container's process, which is about to be killed.
@@ -170,10 +172,10 @@ fn a_record_that_knows_more_than_its_lease_keeps_the_device_while_its_own_proces
         record.state = LeaseState::Held;
         record.holder = Holder::Container(container_of("made", process));
     });
-    assert!(one(&sealed.ledger, "next").unwrap().uuids().eq([&uuid(1)]));
+    assert!(one(&sealed.ledger, "next").unwrap().names().eq([called(1)]));
     first.kill().unwrap();
     first.wait().unwrap();
-    assert!(one(&sealed.ledger, "last").unwrap().uuids().eq([&uuid(0)]));
+    assert!(one(&sealed.ledger, "last").unwrap().names().eq([called(0)]));
 }
 
 /// The other way round: it would be taken from a holder that lives.
@@ -182,7 +184,7 @@ fn a_record_alone_takes_nothing_from_anybody() {
     let sealed = Sealed::new();
     let holder = Holder::Container(gone("first"));
     sealed.rewrite_record(|record| record.holder = holder);
-    assert!(one(&sealed.ledger, "next").unwrap().uuids().eq([&uuid(1)]));
+    assert!(one(&sealed.ledger, "next").unwrap().names().eq([called(1)]));
     assert!(sealed.lease_file().exists());
 }
 

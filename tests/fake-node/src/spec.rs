@@ -75,6 +75,8 @@ pub struct GpuSpec {
     pub pci_bus_id: Option<String>,
     /// The N of `/dev/nvidiaN`.
     pub minor: Option<u32>,
+    /// All memory, in MiB; the model's unless given.
+    pub memory_mib: Option<u64>,
     /// MIG mode; on unless given.
     pub mig: Option<MigMode>,
     /// How GPU instance ids map to places on this die.
