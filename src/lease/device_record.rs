@@ -52,35 +52,25 @@ impl DeviceRecord {
     /// What all of a lease's records say of it: whose it is, and which devices it holds. None where they are not all
     /// there, or don't agree.
     pub fn together(records: Vec<DeviceRecord>) -> Option<Lease> {
-        let first = records.first()?;
+        let first = records.first()?.clone();
         let agree = |record: &DeviceRecord| record.lease == first.lease && record.of == first.of;
         if records.len() != first.of || !records.iter().all(agree) {
             return None;
         }
-        let (devices, known): (Vec<_>, Vec<_>) = records.into_iter().map(DeviceRecord::split).unzip();
         // A writer may have been killed between two of them: the younger one knows more.
-        let youngest = known.into_iter().max_by_key(|lease| lease.written)?;
+        let youngest = records.iter().max_by_key(|record| record.written)?.clone();
+        let devices: Vec<LeasedDevice> = records.into_iter().map(|record| record.device).collect();
         Some(Lease {
             version: layout(&devices),
+            id: first.lease,
+            state: youngest.state,
+            holder: youngest.holder,
             devices,
-            ..youngest
-        })
-    }
-
-    /// The device, and what is known of its lease besides.
-    fn split(self) -> (LeasedDevice, Lease) {
-        let lease = Lease {
-            version: layout(std::slice::from_ref(&self.device)),
-            id: self.lease,
-            state: self.state,
-            holder: self.holder,
-            devices: Vec::new(),
             request: Default::default(),
-            boot_id: self.boot_id,
+            boot_id: youngest.boot_id,
             driver: String::new(),
-            written: self.written,
-        };
-        (self.device, lease)
+            written: youngest.written,
+        })
     }
 }
 

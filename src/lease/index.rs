@@ -114,6 +114,7 @@ fn together(glances: Vec<Glance>) -> Option<Lease> {
     let (devices, known): (Vec<_>, Vec<_>) = glances.into_iter().map(Glance::split).unzip();
     let youngest = known.into_iter().max_by_key(|lease| lease.written)?;
     Some(Lease {
+        // So that nobody writes it anew, who meets one of another layout.
         version: layout(&devices),
         devices,
         ..youngest
@@ -134,8 +135,7 @@ impl Glance {
             cgroup_namespace: 0,
         };
         let lease = Lease {
-            // So that nobody writes it anew, who meets one of another layout.
-            version: layout(std::slice::from_ref(&self.device)),
+            version: self.version,
             id: self.lease,
             state: self.state,
             holder: Holder::Container(container),

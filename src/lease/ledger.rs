@@ -241,11 +241,11 @@ impl LockedLedger<'_> {
     /// As [`LockedLedger::put`].
     pub(super) fn upgrade(&mut self, lease: &Lease) -> Result<(), Failure> {
         match layout(&lease.devices) {
-            as_it_is if as_it_is == lease.version => Ok(()),
-            version => self.put(&Lease {
+            version if version > lease.version => self.put(&Lease {
                 version,
                 ..lease.clone()
             }),
+            _ => Ok(()),
         }
     }
 

@@ -2,8 +2,8 @@
 //! give the same devices, in whatever order the node was listed.
 //!
 //! 1. Devices that serve: of the request's profile, or large enough, on a GPU that it accepts and of a profile that
-//!    the limits allow, and that meets what the image requires; and of these the free ones. A whole GPU serves who asks for
-//!    one, and nobody else.
+//!    the limits allow, and that meets what the image requires; and of these the free ones. A whole GPU serves who asks
+//!    for one, and nobody else.
 //! 2. For a request by size, the smallest: least memory, then fewest compute slices, then no suffix. Of whole GPUs always
 //!    the one with the least memory; those whose memory isn't known come last.
 //! 3. The GPU with the least free memory slices, so that large instances elsewhere stay whole. An instance is free

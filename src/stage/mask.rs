@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::edits::ProcMask;
 use crate::failure::Failure;
 use crate::inject::{self, LiveContainer};
-use crate::lease::{Lease, LeasedDevice};
+use crate::lease::{Lease, LeasedDevice, LeasedMig};
 
 /// Hides everything else of it in `live`, unless the configuration says not to.
 ///
@@ -16,20 +16,20 @@ pub fn mask_proc(config: &Config, live: &LiveContainer, lease: &Lease) -> Result
     }
     let mut mask = ProcMask::new(config.driver.proc.join("driver/nvidia"));
     for device in &lease.devices {
-        show(&mut mask, device);
+        match device {
+            LeasedDevice::Mig(device) => show_mig(&mut mask, device),
+            LeasedDevice::Gpu(gpu) => mask.show_gpu(gpu.pci),
+        }
     }
     inject::mask(live, &mask)
 }
 
-/// A whole GPU has no instances. Of a MIG device that an earlier version leased the GPU's place isn't known.
-fn show(mask: &mut ProcMask, device: &LeasedDevice) {
-    match device {
-        LeasedDevice::Mig(device) => {
-            device.pci.into_iter().for_each(|pci| mask.show_gpu(pci));
-            if let Some(minor) = device.minor {
-                mask.show_instance(minor, device.gi, device.ci);
-            }
-        }
-        LeasedDevice::Gpu(device) => mask.show_gpu(device.pci),
+/// Of a lease of an earlier version that says neither, nothing is shown.
+fn show_mig(mask: &mut ProcMask, device: &LeasedMig) {
+    if let Some(pci) = device.pci {
+        mask.show_gpu(pci);
+    }
+    if let Some(minor) = device.minor {
+        mask.show_instance(minor, device.gi, device.ci);
     }
 }
