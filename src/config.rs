@@ -110,6 +110,8 @@ pub struct Driver {
     pub dev: PathBuf,
     /// `driver.files`: which of its files a container is given.
     pub files: Files,
+    /// `driver.cdi`: the folders of CDI files, the last the most important.
+    pub cdi: Vec<PathBuf>,
 }
 
 /// Where the driver's libraries and programs come from that a container is given.
@@ -119,6 +121,10 @@ pub enum Files {
     /// From this machine, found by us.
     #[default]
     Host,
+    /// As NVIDIA's own CDI file says.
+    Cdi,
+    /// NVIDIA's own hook or runtime comes after us, and gives nodes and files.
+    Nvidia,
     /// It is given none.
     None,
 }
@@ -158,6 +164,7 @@ struct DriverTable {
     proc: Option<PathBuf>,
     dev: Option<PathBuf>,
     files: Files,
+    cdi: Option<Vec<PathBuf>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -281,6 +288,7 @@ fn resolve(file: File, named: Option<&Path>) -> Result<Config, String> {
             proc: absolute("driver.proc", file.driver.proc, "/proc")?,
             dev: absolute("driver.dev", file.driver.dev, "/dev")?,
             files: file.driver.files,
+            cdi: folders("driver.cdi", file.driver.cdi, &["/etc/cdi", "/var/run/cdi"])?,
         },
         nvml: Nvml {
             library: named_path("nvml.library", file.nvml.library)?,
@@ -313,6 +321,14 @@ fn absolute(key: &str, value: Option<PathBuf>, default: &str) -> Result<PathBuf,
         true => Ok(path),
         false => Err(format!("{key} = \"{}\" is not an absolute path", path.display())),
     }
+}
+
+fn folders(key: &str, value: Option<Vec<PathBuf>>, default: &[&str]) -> Result<Vec<PathBuf>, String> {
+    let paths = value.unwrap_or_else(|| default.iter().map(PathBuf::from).collect());
+    paths
+        .into_iter()
+        .map(|path| absolute(key, Some(path), ""))
+        .collect()
 }
 
 /// A path that has no default.
@@ -393,7 +409,9 @@ mod tests {
         );
         let unknown = parse("[driver]\nfiles = \"all\"").unwrap_err();
         assert!(
-            unknown.starts_with("line 2: unknown variant `all`, expected `host` or `none`"),
+            unknown.starts_with(
+                "line 2: unknown variant `all`, expected one of `host`, `cdi`, `nvidia`, `none`"
+            ),
             "{unknown}"
         );
         let unknown = parse("guard = \"on\"").unwrap_err();
@@ -402,6 +420,10 @@ mod tests {
             "{unknown}"
         );
         for (text, expected) in [
+            (
+                "[driver]\ncdi = [\"/etc/cdi\", \"cdi\"]",
+                "driver.cdi = \"cdi\" is not an absolute path",
+            ),
             (
                 "[nvml]\ndeadline = \"soon\"",
                 "nvml.deadline = \"soon\" is not a length of time like \"10s\"",
