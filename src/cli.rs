@@ -50,6 +50,9 @@ pub enum Command {
     Gc(GcArgs),
     /// Gives back one lease by hand: of a container, of a device, or those that can't be read
     Release(ReleaseArgs),
+    /// Writes a CDI file of this machine's MIG devices and whole GPUs, for engines that take --device KIND=NAME. Such a
+    /// container takes no lease: nothing keeps its device from others
+    Cdi(CdiArgs),
     /// Registers with an engine, in that engine's own configuration; takes it out again with --undo
     Setup {
         /// Which engine
@@ -115,6 +118,23 @@ pub struct ReleaseArgs {
     /// JSON instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// `cdi`
+#[derive(Debug, Args)]
+pub struct CdiArgs {
+    /// The file, *.json or *.yaml; - for standard output [default: /var/run/cdi/oci-mig-hook.local-gpu.json]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Write nothing: exit 1 where the file is missing or says what isn't true any more
+    #[arg(long)]
+    pub check: bool,
+    /// The version of CDI: 0.6.0 says what each device is, 0.5.0 is for older engines [default: 0.6.0]
+    #[arg(long, value_name = "VERSION")]
+    pub cdi_version: Option<String>,
+    /// Which of the driver's files go along; an image's own NVIDIA_DRIVER_CAPABILITIES can't be heard here
+    #[arg(long, value_name = "LIST", default_value = "compute,utility")]
+    pub driver_capabilities: String,
 }
 
 /// A stage's arguments, as our own hook entries have them.

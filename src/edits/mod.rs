@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cdi;
 pub mod device;
 pub mod driver;
 pub mod guard;

@@ -28,7 +28,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "config", "mig", "lease",
         ],
     ),
-    ("operator", &["host", "lease", "config", "mig"]),
+    ("operator", &["host", "edits", "lease", "config", "mig"]),
     ("main", &["cli", "stage", "operator", "report", "host"]),
     ("bin", &["oci", "stage", "report", "host"]),
 ];

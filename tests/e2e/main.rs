@@ -9,6 +9,7 @@ mod support;
 mod baseline;
 mod baseline_engines;
 mod both_doors;
+mod cdi;
 mod collecting;
 mod containerd;
 mod contention;

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::device::VISIBLE_DEVICES;
-use super::{OtherDevice, STAGES};
+use super::{OtherDevice, STAGES, cdi};
 use crate::mig::DeviceNumber;
 use crate::oci::{self, Breadth, Spec};
 
@@ -241,7 +241,8 @@ pub fn giving_hook(spec: Spec<'_>) -> Option<String> {
     hooks.next().map(|(_, stage, hook)| named(stage, hook))
 }
 
-/// CDI's annotations: `cdi.k8s.io/x: nvidia.com/gpu=0,other.com/net=eth0`.
+/// CDI's annotations: `cdi.k8s.io/x: nvidia.com/gpu=0,other.com/net=eth0`. The file that `cdi` writes is a door like NVIDIA's
+/// own: nobody holds a lease for what is taken through it.
 fn annotations(spec: Spec<'_>) -> impl Iterator<Item = Door> {
     let cdi = spec
         .annotations()
@@ -249,7 +250,7 @@ fn annotations(spec: Spec<'_>) -> impl Iterator<Item = Door> {
     cdi.filter_map(|(key, value)| {
         let (theirs, others): (Vec<&str>, Vec<&str>) = value.split(',').partition(|device| {
             let vendor = device.trim().split('/').next().unwrap_or_default();
-            vendor == "nvidia.com" || vendor.ends_with(".nvidia.com")
+            vendor == "nvidia.com" || vendor.ends_with(".nvidia.com") || vendor == cdi::VENDOR
         });
         (!theirs.is_empty()).then(|| Door {
             kind: Kind::Named,
