@@ -18,6 +18,7 @@ pub use nodes::number_at;
 pub use nvml::Survey;
 
 use crate::config::{Config, Driver, Nvml, Unmanaged};
+use crate::edits::ContainerEdits;
 use crate::edits::driver::DriverFile;
 use crate::failure::Failure;
 use crate::mig::{Checked, Device, DeviceNode, Gpu, Gpus, Inventory, MigMode};
@@ -115,6 +116,14 @@ impl Host {
     /// A host failure where the driver isn't loaded, or there is no library of its version.
     pub fn driver_files(&self) -> Result<Vec<DriverFile>, Failure> {
         driver::files(&self.driver, &self.ledger)
+    }
+
+    /// What NVIDIA's own CDI file gives to every container.
+    ///
+    /// # Errors
+    /// A host failure where there is none that can be used.
+    pub fn cdi_edits(&self) -> Result<ContainerEdits, Failure> {
+        driver::common_edits(&self.driver.cdi)
     }
 
     /// What was remembered last, whether or not it still holds: for telling people what changed.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Options, Voice, asked_by, config, forged, host, mask_proc, program, refuse_nvidias_hook,
-    refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver, undo,
+    refuse_other_devices, refuse_rootless, refuse_unless_isolated, refuse_where_it_exists, reserver, undo,
 };
 use crate::config::Config;
 use crate::confirm::{self, Claim};
@@ -106,6 +106,7 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
     let pid = pid(state)?;
     let config = config(options)?;
     refuse_rootless()?;
+    refuse_where_it_exists(&config)?;
     let document = oci::read_config(&state.bundle)?;
     let request = request.requiring(Requirements::of_environment(Spec(&document).environment())?);
     // Before its process is named, or anything else is done with its number: that could be another's by then.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::edits::device::{
-    CONFIG_ARGUMENT, DEVICES_ARGUMENT, MOUNTS_ARGUMENT, NODES_ARGUMENT, OTHERS_ARGUMENT,
+    CONFIG_ARGUMENT, DEVICES_ARGUMENT, HOOKS_ARGUMENT, MOUNTS_ARGUMENT, NODES_ARGUMENT, OTHERS_ARGUMENT,
+    VARIABLE_ARGUMENT,
 };
 use crate::mig::DeviceName;
 
@@ -36,7 +37,7 @@ impl Options {
                     options.devices = Some(devices.collect::<Option<_>>()?);
                 }
                 // Said for whoever takes the edits out again; a stage has the lease.
-                NODES_ARGUMENT | MOUNTS_ARGUMENT | OTHERS_ARGUMENT => {}
+                NODES_ARGUMENT | MOUNTS_ARGUMENT | HOOKS_ARGUMENT | VARIABLE_ARGUMENT | OTHERS_ARGUMENT => {}
                 _ => return None,
             }
         }
