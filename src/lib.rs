@@ -11,6 +11,9 @@ pub mod cgroup;
 /// The words: profile, placement, device, inventory. Pure.
 pub mod mig;
 
+/// What an image requires of the machine: `NVIDIA_REQUIRE_*`, read and judged. Pure.
+pub mod require;
+
 /// What a container asks for: annotations to a request. Pure.
 pub mod request;
 

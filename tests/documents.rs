@@ -107,7 +107,7 @@ fn the_runtimes_man_page_names_its_variables_and_folders() {
         let variable = format!("MIG_{}", word.to_ascii_uppercase());
         assert!(man.contains(&variable), "the man page says nothing of {variable}");
     }
-    let config = read("src/config.rs");
+    let config = read("src/config/mod.rs");
     let (_, folders) = config.split_once("const RUNTIME_FOLDERS").expect("the folders");
     let folders = folders.split_once("];").expect("the folders").0;
     for folder in folders.split('"').filter(|text| text.starts_with('/')) {

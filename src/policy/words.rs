@@ -2,10 +2,11 @@
 
 use super::fit::{self, Shortfall};
 use super::phrases::{by_gpu, difference, lack, list, names, noun, place, reasons};
-use super::refusal::{HeldBy, Limit, Refusal};
+use super::refusal::{GpuName, HeldBy, Limit, Refusal};
 use crate::failure::Failure;
-use crate::mig::{LeftOut, MigUuid, Profile};
+use crate::mig::{DeviceName, GpuUuid, LeftOut, Profile};
 use crate::request::{GpuConstraint, Request, keys};
+use crate::require::{DISABLE, Unmet};
 
 const STATUS: &str = "see 'oci-mig-hook status'";
 
@@ -33,6 +34,17 @@ impl From<Refusal> for Failure {
                 unsupported,
                 left_out,
             } => mig_off(&disabled, &unsupported, &left_out),
+            Refusal::NoWholeGpu {
+                constraint,
+                enabled,
+                left_out,
+            } => no_whole_gpu(constraint.as_ref(), &enabled, &left_out),
+            Refusal::InMigMode { gpu, index } => in_mig_mode(&gpu, index),
+            Refusal::NoGpuLargeEnough {
+                request,
+                nearest,
+                left_out,
+            } => no_gpu_large_enough(&request, nearest.as_ref(), &left_out),
             Refusal::NoSuchProfile {
                 wanted,
                 gpu,
@@ -52,6 +64,13 @@ impl From<Refusal> for Failure {
                 exist,
                 left_out,
             } => no_such_device(&device, exist, &left_out),
+            Refusal::Unmet {
+                request,
+                gpu,
+                unmet,
+                meet,
+                left_out,
+            } => self::unmet(&request, gpu, &unmet, meet, &left_out),
             Refusal::TooFew {
                 request,
                 exist,
@@ -114,6 +133,39 @@ fn mig_off(disabled: &[u32], unsupported: &[u32], left_out: &[LeftOut]) -> Failu
         None if !left_out.is_empty() => failure.remedy(SEE_TO_LEFT_OUT),
         None => failure.remedy("run this container on a node with a MIG-capable GPU"),
     }
+}
+
+fn no_whole_gpu(constraint: Option<&GpuConstraint>, enabled: &[u32], left_out: &[LeftOut]) -> Failure {
+    let which = constraint.map_or_else(String::new, |constraint| format!(" that is {constraint}"));
+    let why = format!("MIG mode is on on gpu {}", list(enabled));
+    let failure = Failure::refused(format!("no whole GPU{which}"), reasons([why], left_out));
+    match enabled.first() {
+        Some(gpu) => failure.remedy(format!(
+            "ask for a MIG device, or turn MIG mode off with 'nvidia-smi -i {gpu} -mig 0'"
+        )),
+        None => failure.remedy(STATUS),
+    }
+}
+
+fn in_mig_mode(gpu: &GpuUuid, index: u32) -> Failure {
+    let why = format!("MIG mode is on on gpu {index}");
+    Failure::refused(format!("{gpu} can't be had whole"), why).remedy(format!(
+        "ask for one of its MIG devices with {}={gpu}, or turn MIG mode off with 'nvidia-smi -i {index} -mig 0'",
+        keys::GPU
+    ))
+}
+
+fn no_gpu_large_enough(request: &Request, nearest: Option<&(GpuName, u64)>, left_out: &[LeftOut]) -> Failure {
+    let there = match nearest {
+        Some((gpu, lacks)) => format!(
+            "nearest is gpu {} ({}, {} MiB), too small by {lacks} MiB",
+            gpu.index,
+            gpu.model,
+            gpu.memory_mib.unwrap_or_default(),
+        ),
+        None => "NVML tells no GPU's memory".to_owned(),
+    };
+    Failure::refused(format!("no {}", noun(request)), reasons([there], left_out)).remedy("ask for less")
 }
 
 fn no_such_profile(
@@ -186,13 +238,35 @@ fn nothing_large_enough(
     }
 }
 
-fn no_such_device(device: &MigUuid, exist: usize, left_out: &[LeftOut]) -> Failure {
-    let others = match exist {
-        0 => "this node has no MIG device".to_owned(),
-        1 => "this node has 1, and it is another".to_owned(),
+fn no_such_device(device: &DeviceName, exist: usize, left_out: &[LeftOut]) -> Failure {
+    let others = match (exist, device) {
+        (0, DeviceName::Mig(_)) => "this node has no MIG device".to_owned(),
+        (0, DeviceName::Gpu(_)) => "this node has no whole GPU".to_owned(),
+        (1, _) => "this node has 1, and it is another".to_owned(),
         _ => format!("this node has {exist}, and it is none of them"),
     };
     Failure::refused(format!("no {device}"), reasons([others], left_out)).remedy(STATUS)
+}
+
+fn unmet(request: &Request, gpu: u32, unmet: &Unmet, meet: usize, left_out: &[LeftOut]) -> Failure {
+    let Unmet {
+        variable,
+        condition,
+        property,
+        found,
+        ..
+    } = unmet;
+    let whose = match unmet.of_gpu {
+        true => format!("gpu {gpu}'s"),
+        false => "this machine's".to_owned(),
+    };
+    let is = format!("{variable} requires {condition}, and {whose} {property} is {found}");
+    let all = unmet.others + 1;
+    let others = (unmet.others > 0).then(|| format!("none of its {all} alternatives holds"));
+    let count = (meet > 0).then(|| format!("{} asked for, {meet} on GPUs that meet it", request.count()));
+    let why = reasons([is].into_iter().chain(others).chain(count), left_out);
+    let remedy = format!("use an image for this machine, or set {DISABLE}=1 in the container's environment");
+    Failure::refused(format!("no {} for this image", noun(request)), why).remedy(remedy)
 }
 
 fn too_few(request: &Request, exist: usize, left_out: &[LeftOut]) -> Failure {

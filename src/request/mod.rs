@@ -3,15 +3,17 @@
 //!
 //! | annotation | value | meaning |
 //! |---|---|---|
-//! | `mig.profile` | `1g.10gb`, `mig-1g.10gb`, `1c.3g.40gb`, `1g.10gb+me` | this profile |
+//! | `mig.profile` | `1g.10gb`, `mig-1g.10gb`, `1c.3g.40gb`, `1g.10gb+me`; `gpu` | this profile; a GPU that is not in MIG mode, whole |
 //! | `mig.memory` | `10GB`, `9GiB`, `9984MiB`, `500MB` | at least this much memory |
 //! | `mig.compute` | 1 to 255 | at least this many compute slices |
 //! | `mig.count` | 1 to 64 | that many devices, all or none; 1 where absent |
 //! | `mig.gpu` | GPU UUID, PCI bus id, product name with `*` | only on this GPU |
-//! | `mig.device` | `MIG-<uuid>` | exactly this device |
+//! | `mig.device` | `MIG-<uuid>`, `GPU-<uuid>` | exactly this device |
 //! | `mig.wait` | `30s`, `5m`, `2h` | wait that long for one to come free |
 //!
-//! Memory and compute exclude a profile, and a device excludes all but a wait. Any other subset is a request:
+//! Memory and compute exclude a profile, and a device excludes all but a wait. `gpu` is no profile with figures of its own:
+//! memory goes with it, and compute doesn't, since a whole GPU is cut into no compute slices and nobody could say what the
+//! number would count. Without `gpu` no whole GPU is ever given. Any other subset is a request:
 //! where neither profile nor size is given (`mig.gpu` or `mig.count` alone) any device will do, the smallest
 //! first. Only `mig.wait` alone asks for nothing, and is an error.
 //!
@@ -38,13 +40,15 @@ pub use gpu::{GpuConstraint, ProductPattern};
 pub use value::{BadValue, Count, Memory, Wait};
 
 use crate::failure::Failure;
-use crate::mig::{MigUuid, Profile};
+use crate::mig::{DeviceName, Kind, Profile};
+use crate::require::Requirements;
 use given::Given;
 
 /// What a container asks for. A container without our annotations has none.
 ///
 /// It comes only from annotations, so that every one there is can be met by some node, and prints back to them in
-/// one canonical way: that is how a lease stores it, and how the same request is recognised.
+/// one canonical way: that is how a lease stores it, and how the same request is recognised. What its image requires of the
+/// machine besides is no part of that.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Request {
@@ -52,6 +56,7 @@ pub struct Request {
     count: Count,
     gpu: Option<GpuConstraint>,
     wait: Option<Wait>,
+    requirements: Requirements,
 }
 
 /// Which devices would do.
@@ -66,8 +71,13 @@ pub enum Want {
         /// Compute slices of the compute instance.
         compute: Option<NonZeroU8>,
     },
+    /// GPUs that are not in MIG mode, whole.
+    Gpu {
+        /// With at least this much memory.
+        memory: Option<Memory>,
+    },
     /// This one.
-    Device(MigUuid),
+    Device(DeviceName),
 }
 
 impl Request {
@@ -123,12 +133,27 @@ impl Request {
         self.wait
     }
 
+    /// What its image requires of the machine and the GPU.
+    pub fn requirements(&self) -> &Requirements {
+        &self.requirements
+    }
+
+    /// The same request, of an image that requires this.
+    #[must_use]
+    pub fn requiring(self, requirements: Requirements) -> Request {
+        Request { requirements, ..self }
+    }
+
     /// The annotations that say the same, each value in its canonical form. Never empty.
     pub fn to_annotations(&self) -> BTreeMap<&'static str, String> {
         let mut annotations = BTreeMap::new();
         match &self.want {
             Want::Profile(profile) => {
                 annotations.insert(keys::PROFILE, profile.to_string());
+            }
+            Want::Gpu { memory } => {
+                annotations.insert(keys::PROFILE, Kind::Gpu.to_string());
+                annotations.extend(memory.map(|memory| (keys::MEMORY, memory.to_string())));
             }
             Want::AtLeast { memory, compute } => {
                 annotations.extend(memory.map(|memory| (keys::MEMORY, memory.to_string())));
@@ -169,8 +194,12 @@ impl TryFrom<BTreeMap<String, String>> for Request {
     type Error = Failure;
 
     fn try_from(annotations: BTreeMap<String, String>) -> Result<Self, Failure> {
+        let variables = annotations
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()));
+        let requirements = Requirements::of_variables(variables)?;
         match Given::of(annotations, None)? {
-            Some(given) => parse::request(&given),
+            Some(given) => Ok(parse::request(&given)?.requiring(requirements)),
             None => Err(Failure::usage("no request", "none of our annotations is there")),
         }
     }

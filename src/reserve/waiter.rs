@@ -35,7 +35,9 @@ impl Waiter {
         let Some(wait) = asker.request.wait() else {
             return Ok(None);
         };
-        let request: BTreeMap<String, String> = asker.request.clone().into();
+        let mut request: BTreeMap<String, String> = asker.request.clone().into();
+        // Or what it can't use would be kept for it.
+        request.extend(asker.request.requirements().variables());
         // What goes from here on wakes it, so that nothing is missed between the next look and the sleep after it.
         let watch = Watch::new(reserver.ledger)?;
         let time = reserver

@@ -18,6 +18,7 @@ use crate::lease::liveness::Here;
 use crate::lease::{Container, Lease, LeaseId, LeaseState, LeasedDevice, Ledger};
 use crate::oci::{self, Spec};
 use crate::request::{Request, keys};
+use crate::require::Requirements;
 use crate::reserve::{self, Asker};
 
 /// What a container that is yet to be made is served with.
@@ -28,6 +29,8 @@ pub struct Making<'a> {
     pub hook: &'a Path,
     /// The folder that config.json counts from, where it is known.
     pub bundle: Option<&'a Path>,
+    /// The runtime that gets the config next, where it is known.
+    pub runtime: Option<&'a Path>,
     /// Where it is said that a container waits.
     pub voice: Voice<'a>,
 }
@@ -58,9 +61,10 @@ impl Making<'_> {
             take_out(earlier, &mut spec);
             return deliver(had_any.then_some(&spec));
         };
+        let request = request.requiring(Requirements::of_environment(Spec(&spec).environment())?);
         refuse_unless_isolated(self.config, oci::not_isolated(Spec(&spec)))?;
         let ledger = Ledger::open(&self.config.ledger_dir)?;
-        let files = DriverFiles::of(self.config, Spec(&spec))?;
+        let files = DriverFiles::of(self.config, Spec(&spec), self.runtime, self.voice)?;
         let here = Here::look()?;
         let asker = Asker {
             container: container(&here, Spec(&spec))?,
@@ -98,16 +102,17 @@ impl Making<'_> {
     }
 
     fn edit(&self, spec: &mut Value, lease: &Lease, files: &DriverFiles) -> Result<(), Failure> {
-        let devices = lease
-            .devices
-            .iter()
-            .map(|device| (device.uuid(), LeasedDevice::nodes(device)));
+        let nodes = |device| match files.leave_nodes() {
+            true => &[],
+            false => LeasedDevice::nodes(device),
+        };
+        let devices = lease.devices.iter().map(|device| (device.name(), nodes(device)));
         let named_file = self.config.named_file.as_deref();
         let edits = ContainerEdits {
-            mounts: files.mounts(self.rootfs(Spec(spec)).as_deref(), self.voice),
             deny_others: is_to_be_limited(Spec(spec)).then(|| guard::given(Spec(spec), &number_at)),
             ..device::for_devices(devices)
         };
+        let edits = edits.and(files.edits(self.rootfs(Spec(spec)).as_deref(), self.voice));
         let mut edits = device::with_hooks(edits, self.hook, named_file);
         edits
             .annotations

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{
-    Options, Voice, asked_by, config, forged, host, program, refuse_nvidias_hook, refuse_other_devices,
-    refuse_rootless, refuse_unless_isolated, reserver, undo,
+    Options, Voice, asked_by, config, forged, host, mask_proc, program, refuse_nvidias_hook,
+    refuse_other_devices, refuse_rootless, refuse_unless_isolated, refuse_where_it_exists, reserver, undo,
 };
 use crate::config::Config;
 use crate::confirm::{self, Claim};
@@ -17,6 +17,7 @@ use crate::lease::liveness::Here;
 use crate::lease::{Container, LeaseId, LeaseState, Ledger};
 use crate::oci::{self, Spec, State};
 use crate::request::{Request, keys};
+use crate::require::Requirements;
 use crate::reserve::{Asker, Reserver};
 
 /// Confirms the lease that the container names, or reserves and injects what it asks for.
@@ -58,6 +59,11 @@ fn confirm(state: &State, lease: &str, options: &Options) -> Result<(), Failure>
     let Some(devices) = &options.devices else {
         return someone_else_confirms(&ledger, state, &lease);
     };
+    // Before anything else is done with its process's number: that could be another's by then.
+    let live = match config.mask_proc {
+        true => Some(bundled_container(&config, state)?),
+        false => None,
+    };
     let claim = Claim {
         lease,
         devices: devices.clone(),
@@ -69,7 +75,21 @@ fn confirm(state: &State, lease: &str, options: &Options) -> Result<(), Failure>
         let why = "it has no cgroup of its own, so no device rule holds";
         refuse_unless_isolated(&config, Some(why.to_owned()))?;
     }
-    confirmed.hold(&mut locked)
+    let held = confirmed.hold(&mut locked)?;
+    drop(locked);
+    // Where it was held already, this was done when it came to be.
+    match (held, live) {
+        (Some(lease), Some(live)) => {
+            mask_proc(&config, &live, &lease).map_err(|failure| undo(&ledger, &lease, failure))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The container that the state speaks of, with the root file system that its bundle names.
+fn bundled_container(config: &Config, state: &State) -> Result<LiveContainer, Failure> {
+    let document = oci::read_config(&state.bundle)?;
+    live_container(config, pid(state)?, &state.bundle, Spec(&document))
 }
 
 /// A hook of the administrator's beside the one that precreate wrote: that one confirms.
@@ -86,7 +106,9 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
     let pid = pid(state)?;
     let config = config(options)?;
     refuse_rootless()?;
+    refuse_where_it_exists(&config)?;
     let document = oci::read_config(&state.bundle)?;
+    let request = request.requiring(Requirements::of_environment(Spec(&document).environment())?);
     // Before its process is named, or anything else is done with its number: that could be another's by then.
     let live = live_container(&config, pid, &state.bundle, Spec(&document))?;
     let here = Here::look()?;
@@ -109,9 +131,10 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
         ..reserver(&config, &host, &ledger, &here, voice)
     };
     let lease = reserver.reserve(asker)?;
-    let devices = lease.devices.iter().map(|device| (device.uuid(), device.nodes()));
+    let devices = lease.devices.iter().map(|device| (device.name(), device.nodes()));
     refuse_other_devices(&config, spec, &lease)
         .and_then(|()| inject::into(&live, &device::for_devices(devices)))
+        .and_then(|()| mask_proc(&config, &live, &lease))
         .map_err(|failure| undo(&ledger, &lease, failure))
 }
 

@@ -58,6 +58,7 @@ fn serve(document: &[u8], options: &Options, voice: Voice<'_>) -> Result<(), Fai
         config: &config,
         hook: &program()?,
         bundle: None,
+        runtime: None,
         voice,
     };
     making.serve(

@@ -4,6 +4,7 @@
 mod asked;
 mod engines;
 mod hostile;
+mod toolkit;
 mod twice;
 
 use std::collections::BTreeSet;

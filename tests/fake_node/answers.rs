@@ -212,3 +212,35 @@ fn an_old_driver_has_uuids_of_the_old_form() {
         ["1/0", "1/1", "5/0", "13/0"].map(|ids| format!("MIG-{whole}/{ids}"))
     );
 }
+
+/// By kind of GPU and by driver: a data centre's GPUs were Teslas before R470.
+#[test]
+fn what_images_may_require() {
+    let facts = |name: &str| {
+        let node = known(name);
+        let lib = asked(&node);
+        let (mut cuda, mut count) = (0, 0);
+        assert_eq!(ask!(lib, nvmlSystemGetCudaDriverVersion(&mut cuda)), 0);
+        assert_eq!(ask!(lib, nvmlDeviceGetCount_v2(&mut count)), 0);
+        let of_gpu = |index| {
+            let (mut major, mut minor, mut brand) = (0, 0, 0);
+            let device = gpu(&lib, index);
+            let code = ask!(
+                lib,
+                nvmlDeviceGetCudaComputeCapability(device, &mut major, &mut minor)
+            );
+            assert_eq!(code, 0);
+            let code = ask!(lib, nvmlDeviceGetBrand(device, &mut brand));
+            (major, minor, (code, brand))
+        };
+        (cuda, (0..count).map(of_gpu).collect::<Vec<_>>())
+    };
+    let (tesla, nvidia) = ((0, 2), (0, 14));
+    let (a100, h100) = ((8, 0, nvidia), (9, 0, nvidia));
+    let mixed = [a100, a100, a100, a100, h100, h100, (7, 5, nvidia), h100];
+    assert_eq!(facts("mixed"), (12080, mixed.to_vec()));
+    assert_eq!(facts("old-driver"), (11020, vec![(8, 0, tesla)]));
+    // Nobody has published its brand.
+    let (_, rtx) = facts("rtx-pro-6000");
+    assert_eq!(rtx, vec![(12, 0, (3, 0)); rtx.len()]);
+}

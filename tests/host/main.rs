@@ -2,11 +2,13 @@
 
 mod check;
 mod driver_files;
+mod facts;
 mod refresh;
 mod snapshot;
 mod snapshot_writing;
 mod stuck;
 mod users;
+mod whole;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -9,6 +9,7 @@ mod support;
 mod cgroup;
 mod hostile;
 mod live;
+mod mask;
 mod nodes;
 mod permission;
 mod programs;

@@ -2,7 +2,7 @@
 
 use oci_mig_hook::mig::{
     Attributes, ComputeInstanceId, DeviceMinor, Gpu, GpuInstanceId, GpuProfile, Inventory, LeftOut,
-    MigDevice, MigMode, Placement, Profile,
+    MigDevice, MigMode, Placement, Profile, Version, WholeGpu,
 };
 
 /// A GPU model as NVML shows it: product name, and the profiles it offers with id, memory in MiB and memory slices.
@@ -89,6 +89,16 @@ pub fn gpu(model: &Model, index: u32, bus: u8, map: IdMap, instances: &[Instance
     )
 }
 
+/// A GPU that could be in MIG mode and isn't, of that memory.
+pub fn disabled(memory_mib: u64) -> MigMode {
+    MigMode::Disabled(WholeGpu {
+        memory_mib: Some(memory_mib),
+    })
+}
+
+/// A GPU without MIG whose memory NVML doesn't tell.
+pub const UNSUPPORTED: MigMode = MigMode::Unsupported(WholeGpu { memory_mib: None });
+
 /// A GPU in whatever mode.
 pub fn bare(model: &str, index: u32, bus: u8, mig: MigMode) -> Gpu {
     Gpu {
@@ -99,6 +109,8 @@ pub fn bare(model: &str, index: u32, bus: u8, mig: MigMode) -> Gpu {
         minor: DeviceMinor(index),
         pci: format!("0000:{bus:02x}:00.0").parse().unwrap(),
         model: model.to_owned(),
+        arch: Some(Version::new(8, 0)),
+        brand: Some("nvidia".to_owned()),
         mig,
     }
 }
@@ -142,6 +154,7 @@ fn device(
 pub fn node(gpus: Vec<Gpu>) -> Inventory {
     Inventory {
         driver: "550.54.15".to_owned(),
+        cuda: Some(Version::new(12, 4)),
         gpus,
         left_out: Vec::new(),
     }

@@ -13,6 +13,7 @@ pub mod ctr;
 pub mod daemon;
 pub mod docker;
 pub mod driver;
+pub mod driver_proc;
 pub mod frozen;
 pub mod gate;
 pub mod image;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cdi;
 mod elf;
 mod files;
 mod ld_cache;
@@ -15,6 +16,7 @@ use crate::config::Driver;
 use crate::edits::driver::{Capabilities, DriverFile};
 use crate::failure::Failure;
 use crate::mig::LeftOut;
+pub use cdi::common_edits;
 use files::Search;
 pub use remembered::forget;
 use remembered::{Key, Remembered, times};

@@ -20,7 +20,7 @@ pub use key::{Key, gpus};
 const NAME: &str = "inventory.json";
 
 /// The layout of the file. Any other than this is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// For how long, in milliseconds, an inventory is remembered that lacks what may come back any moment without a trace in
 /// /proc: a GPU that was reset, a device that NVML had an error for. Otherwise a node with one broken GPU would be read

@@ -74,6 +74,7 @@ fn serve(
             config: call.config,
             hook: &hook,
             bundle: Some(&bundled.bundle),
+            runtime: Some(call.real.path()),
             voice: call.voice,
         };
         making.serve(spec, request, container, deliver)

@@ -21,6 +21,10 @@ pub struct Model {
     /// The product's name in NVML, where known.
     pub nvml_name: Option<String>,
     pci_device_ids: Vec<String>,
+    /// CUDA's compute capability, as NVIDIA's list of CUDA GPUs has it.
+    pub compute_capability: String,
+    /// Its brand since driver R470, as NVIDIA_REQUIRE_* has it, where known.
+    pub brand: Option<String>,
     /// All memory in MiB, where known.
     #[serde(rename = "nvidia_smi_total_mib")]
     pub memory_mib: Option<u64>,

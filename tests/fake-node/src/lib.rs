@@ -52,4 +52,4 @@ pub use files::{LEFT_OVER, plant as plant_driver};
 pub use node::{Node, down, up, up_spec};
 pub use scratch::{Scratch, nodes_dir};
 pub use spec::{CapNodes, ComputeSpec, GpuSpec, IdMap, InstanceSpec, MajorsSpec, NodeSpec, Shown};
-pub use view::{Device, TraceLine};
+pub use view::{Device, TraceLine, WholeGpu};

@@ -20,6 +20,28 @@ const MORE_BUSES: u32 = 0xc1;
 pub const MOST_GPUS: u32 = 32;
 /// Since this driver branch MIG devices have UUIDs of their own.
 const OWN_UUIDS: u32 = 470;
+/// Since this one a data centre's GPUs are of the brand NVIDIA; before, they are Teslas.
+const NVIDIA_BRAND: u32 = 470;
+/// NVML's brands by number.
+const BRANDS: [&str; 17] = [
+    "unknown",
+    "quadro",
+    "tesla",
+    "nvs",
+    "grid",
+    "geforce",
+    "titan",
+    "nvidiavapps",
+    "nvidiavpc",
+    "nvidiavcs",
+    "nvidiavws",
+    "nvidiacloudgaming",
+    "quadrortx",
+    "nvidiartx",
+    "nvidia",
+    "geforcertx",
+    "titanrtx",
+];
 
 /// A node, decided.
 pub struct Plan {
@@ -145,14 +167,18 @@ fn card(
     }
     let mut instances = board.fill(&spec.instances)?;
     number(&mut instances, &spec.index_holes, model.compute_slices())?;
-    // A GPU without MIG is no model of profiles.json: only its name is known.
+    // A GPU without MIG is no model of profiles.json: only what the node says of it is known.
     let known_board = mig != MigMode::Unsupported;
+    let models_own = Some(model.compute_capability.clone()).filter(|_| known_board);
+    let capability = spec.compute_capability.clone().or(models_own);
     let gpu = Gpu {
         name,
         pci,
+        compute_capability: capability.as_deref().map(capability_of).transpose()?,
+        brand: brand(spec.brand.as_deref(), model.brand.as_deref(), branch)?,
         pci_device_id: if known_board { model.pci_device_id() } else { 0 },
         minor,
-        memory_mib: model.memory_mib.filter(|_| known_board),
+        memory_mib: spec.memory_mib.or(model.memory_mib.filter(|_| known_board)),
         mig,
         table: table_of(shown(known, spec)?, tables),
         max_devices: model.compute_slices(),
@@ -164,6 +190,28 @@ fn card(
         excluded: spec.excluded,
         lost: spec.lost,
     })
+}
+
+/// 8 and 0 of `8.0`.
+fn capability_of(text: &str) -> Result<(i32, i32)> {
+    let numbers = text.split_once('.');
+    let numbers = numbers.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    numbers.with_context(|| format!("'{text}' is no compute capability like 8.0"))
+}
+
+/// NVML's number for the brand that this driver gives the GPU, where known.
+fn brand(given: Option<&str>, models: Option<&str>, branch: u32) -> Result<Option<u32>> {
+    let drivers = if branch < NVIDIA_BRAND {
+        Some("tesla")
+    } else {
+        models
+    };
+    let number = |name| {
+        let number = BRANDS.iter().position(|known| *known == name);
+        let number = number.with_context(|| format!("no brand '{name}'; known are {}", BRANDS.join(", ")))?;
+        Ok(u32::try_from(number)?)
+    };
+    given.or(drivers).map(number).transpose()
 }
 
 /// The table as this node's driver shows it.

@@ -65,12 +65,18 @@ pub struct GpuSpec {
     pub model: Option<String>,
     /// The product's name, where it isn't the model's.
     pub name: Option<String>,
+    /// Its compute capability, `7.5`, where it isn't the model's.
+    pub compute_capability: Option<String>,
+    /// Its brand as NVIDIA_REQUIRE_* has it, where it isn't what this driver says of a data centre's GPU.
+    pub brand: Option<String>,
     /// `GPU-<uuid>`.
     pub uuid: Option<String>,
     /// `0000:07:00.0`.
     pub pci_bus_id: Option<String>,
     /// The N of `/dev/nvidiaN`.
     pub minor: Option<u32>,
+    /// All memory, in MiB; the model's unless given.
+    pub memory_mib: Option<u64>,
     /// MIG mode; on unless given.
     pub mig: Option<MigMode>,
     /// How GPU instance ids map to places on this die.

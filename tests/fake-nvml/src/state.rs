@@ -114,6 +114,10 @@ pub struct Gpu {
     pub pci: (u32, u32, u32),
     /// PCI device id and vendor id, as NVML joins them; 0 where unknown.
     pub pci_device_id: u32,
+    /// CUDA's compute capability, major and minor, where known.
+    pub compute_capability: Option<(i32, i32)>,
+    /// NVML's number for its brand, where known.
+    pub brand: Option<u32>,
     /// The N of `/dev/nvidiaN`.
     pub minor: u32,
     /// Memory in MiB, where known.

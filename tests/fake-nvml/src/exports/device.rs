@@ -89,6 +89,19 @@ exports! {
         minor.put(call.gpu(&session, device)?.1.minor)
     }
 
+    fn nvmlDeviceGetCudaComputeCapability(device: Handle, major: Out<i32>, minor: Out<i32>) |call| {
+        let session = call.session()?;
+        let known = call.gpu(&session, device)?.1.compute_capability;
+        let (its_major, its_minor) = known.ok_or(Code::NOT_SUPPORTED)?;
+        major.put(its_major)?;
+        minor.put(its_minor)
+    }
+
+    fn nvmlDeviceGetBrand(device: Handle, brand: Out<u32>) |call| {
+        let session = call.session()?;
+        brand.put(call.gpu(&session, device)?.1.brand.ok_or(Code::NOT_SUPPORTED)?)
+    }
+
     fn nvmlDeviceGetPersistenceMode(device: Handle, mode: Out<u32>) |call| {
         let session = call.session()?;
         call.gpu(&session, device)?;
