@@ -231,6 +231,11 @@ fn sockets_are_looked_for_every_time() {
     // /tmp is everyone's: a folder that somebody else made there is nobody's daemon.
     std::os::unix::fs::chown(node.dir().join("tmp/nvidia-mps"), Some(1000), None).expect("chown");
     assert_eq!(sockets(), 1);
+    // Nor is a link, which anybody may make there: to a folder of root's it would give a container that, to write into.
+    fs::remove_dir(node.dir().join("tmp/nvidia-mps")).expect("a folder");
+    fs::create_dir_all(node.dir().join("etc/secret")).expect("a folder");
+    symlink("../etc/secret", node.dir().join("tmp/nvidia-mps")).expect("a link");
+    assert_eq!(sockets(), 1);
     let mounts = mounts(&files(&node), Capabilities::ALL, &Layout::unknown());
     let socket_mounts = mounts
         .iter()

@@ -248,10 +248,11 @@ impl Search<'_> {
     }
 }
 
-/// The sockets of the driver's daemons that are there now. Of folders only root's: /tmp is everyone's.
+/// The sockets of the driver's daemons that are there now. /tmp is everyone's, and these mounts can be written: of folders
+/// only root's, and nothing that a link leads to.
 pub fn sockets(root: &Root, table: &[(String, Capabilities)]) -> Vec<DriverFile> {
     let socket = |(path, for_any): &(String, Capabilities)| {
-        let found = root.find(Path::new(path))?;
+        let found = root.find_itself(Path::new(path))?;
         (found.is_socket() || found.is_roots_folder()).then_some(())?;
         Some(DriverFile {
             for_any: *for_any,

@@ -54,7 +54,11 @@ impl Root {
     }
 
     fn resolve(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        self.resolve_by(path, flags, ResolveFlags::empty())
+    }
+
+    fn resolve_by(&self, path: &Path, flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | how;
         let mut left = ATTEMPTS;
         loop {
             left -= 1;
@@ -67,9 +71,13 @@ impl Root {
 
     /// What `path` leads to. Nothing is opened by that: a FIFO doesn't wait, a device doesn't act.
     pub fn find(&self, path: &Path) -> Option<Found> {
-        let handle = self.resolve(path, OFlags::PATH).ok()?;
-        let stat = fstat(&handle).ok()?;
-        Some(Found { handle, stat })
+        Found::of(self.resolve(path, OFlags::PATH).ok()?)
+    }
+
+    /// What is at `path` itself, where no part of it is a link: whoever may write into one of its folders could point one
+    /// at anything of the host's.
+    pub fn find_itself(&self, path: &Path) -> Option<Found> {
+        Found::of(self.resolve_by(path, OFlags::PATH, ResolveFlags::NO_SYMLINKS).ok()?)
     }
 
     /// When what `path` leads to was changed.
@@ -104,6 +112,11 @@ impl Root {
 }
 
 impl Found {
+    fn of(handle: OwnedFd) -> Option<Found> {
+        let stat = fstat(&handle).ok()?;
+        Some(Found { handle, stat })
+    }
+
     fn is(&self, kind: FileType) -> bool {
         FileType::from_raw_mode(self.stat.st_mode) == kind
     }
