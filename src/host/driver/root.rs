@@ -77,7 +77,10 @@ impl Root {
     /// What is at `path` itself, where no part of it is a link: whoever may write into one of its folders could point one
     /// at anything of the host's.
     pub fn find_itself(&self, path: &Path) -> Option<Found> {
-        Found::of(self.resolve_by(path, OFlags::PATH, ResolveFlags::NO_SYMLINKS).ok()?)
+        Found::of(
+            self.resolve_by(path, OFlags::PATH, ResolveFlags::NO_SYMLINKS)
+                .ok()?,
+        )
     }
 
     /// When what `path` leads to was changed.
