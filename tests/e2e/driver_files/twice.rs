@@ -7,6 +7,7 @@ use crate::support::driver::Layout;
 use crate::support::rootfs;
 use crate::support::runtime::Runtime;
 use crate::support::scratch::Scratch;
+use crate::support::trace;
 
 fn mounts(config: &Value) -> Vec<Value> {
     config["mounts"].as_array().expect("mounts").clone()
@@ -68,4 +69,22 @@ fn both_doors_give_them_once() {
         .ok();
     assert_usual(Layout::Multiarch, &outcome, "both doors");
     machine.assert_free("both doors");
+}
+
+/// The second container pays for a look at the folders' times, and for no list of what lies in one.
+#[test]
+fn the_files_are_looked_for_once() {
+    let (machine, root) = (machine(), Layout::Multiarch.rootfs());
+    let mut config = bundle(root.path(), "true").config;
+    let lists = |container: &str, config: &mut Value| {
+        config["linux"]["cgroupsPath"] = json!(format!("/libpod_parent/libpod-{}", container.repeat(32)));
+        let folder = Scratch::new("document");
+        let document =
+            std::fs::File::open(folder.file("config.json", &config.to_string())).expect("a file of ours");
+        let calls = trace::calls(&machine.program("precreate"), document);
+        let opened = calls.into_iter().filter(|call| call.starts_with("openat2("));
+        opened.filter(|call| !call.contains("O_PATH")).collect::<Vec<_>>()
+    };
+    assert!(!lists("ab", &mut config).is_empty());
+    assert_eq!(lists("cd", &mut config), Vec::<String>::new());
 }
