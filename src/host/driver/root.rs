@@ -72,6 +72,17 @@ impl Root {
         Some(Found { handle, stat })
     }
 
+    /// The same, where nobody but root can exchange what lies there, or any folder on the way: it will be mounted later, by
+    /// its path, and can be written to.
+    pub fn find_guarded(&self, path: &Path) -> Option<Found> {
+        let mut on_the_way = path
+            .ancestors()
+            .skip(1)
+            .filter(|above| !above.as_os_str().is_empty());
+        let is_guarded = |above: &Path| self.find(above).is_some_and(|found| !found.is_open_to_others());
+        on_the_way.all(is_guarded).then(|| self.find(path)).flatten()
+    }
+
     /// When what `path` leads to was changed.
     pub fn changed(&self, path: &Path) -> Option<Changed> {
         let stat = self.find(path)?.stat;
@@ -118,9 +129,14 @@ impl Found {
         self.is(FileType::Socket)
     }
 
-    /// Whether it is a folder that root made.
-    pub fn is_roots_folder(&self) -> bool {
-        self.is(FileType::Directory) && self.stat.st_uid == 0
+    /// Whether it is a folder.
+    pub fn is_folder(&self) -> bool {
+        self.is(FileType::Directory)
+    }
+
+    /// Whether others than its owner may write there.
+    fn is_open_to_others(&self) -> bool {
+        self.stat.st_mode & 0o022 != 0
     }
 
     /// The regular file, to be read.
