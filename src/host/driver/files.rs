@@ -248,21 +248,6 @@ impl Search<'_> {
     }
 }
 
-/// The sockets of the driver's daemons that are there now. /tmp is everyone's, and these mounts can be written: of folders
-/// only root's, and nothing that a link leads to.
-pub fn sockets(root: &Root, table: &[(String, Capabilities)]) -> Vec<DriverFile> {
-    let socket = |(path, for_any): &(String, Capabilities)| {
-        let found = root.find_itself(Path::new(path))?;
-        (found.is_socket() || found.is_roots_folder()).then_some(())?;
-        Some(DriverFile {
-            for_any: *for_any,
-            place: Place::Socket(path.into()),
-            host_path: found.real_path()?,
-        })
-    };
-    table.iter().filter_map(socket).collect()
-}
-
 /// Each once, at its first place.
 fn once<T: Clone + Eq + Hash>(all: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = HashSet::new();

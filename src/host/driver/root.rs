@@ -54,11 +54,7 @@ impl Root {
     }
 
     fn resolve(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        self.resolve_by(path, flags, ResolveFlags::empty())
-    }
-
-    fn resolve_by(&self, path: &Path, flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | how;
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let mut left = ATTEMPTS;
         loop {
             left -= 1;
@@ -74,13 +70,16 @@ impl Root {
         Found::of(self.resolve(path, OFlags::PATH).ok()?)
     }
 
-    /// What is at `path` itself, where no part of it is a link: whoever may write into one of its folders could point one
-    /// at anything of the host's.
-    pub fn find_itself(&self, path: &Path) -> Option<Found> {
-        Found::of(
-            self.resolve_by(path, OFlags::PATH, ResolveFlags::NO_SYMLINKS)
-                .ok()?,
-        )
+    /// What is at `path` itself, be it a link, where nobody but root can exchange it, or any folder on the way: it will be
+    /// mounted later, by its path, and can be written to.
+    pub fn find_guarded(&self, path: &Path) -> Option<Found> {
+        let mut on_the_way = path
+            .ancestors()
+            .skip(1)
+            .filter(|above| !above.as_os_str().is_empty());
+        let is_guarded = |above: &Path| self.find(above).is_some_and(|found| !found.is_open_to_others());
+        let itself = || Found::of(self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?);
+        on_the_way.all(is_guarded).then(itself).flatten()
     }
 
     /// When what `path` leads to was changed.
@@ -134,9 +133,14 @@ impl Found {
         self.is(FileType::Socket)
     }
 
-    /// Whether it is a folder that root made.
-    pub fn is_roots_folder(&self) -> bool {
-        self.is(FileType::Directory) && self.stat.st_uid == 0
+    /// Whether it is a folder.
+    pub fn is_folder(&self) -> bool {
+        self.is(FileType::Directory)
+    }
+
+    /// Whether others than its owner may write there.
+    fn is_open_to_others(&self) -> bool {
+        self.stat.st_mode & 0o022 != 0
     }
 
     /// The regular file, to be read.
