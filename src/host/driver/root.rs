@@ -67,20 +67,19 @@ impl Root {
 
     /// What `path` leads to. Nothing is opened by that: a FIFO doesn't wait, a device doesn't act.
     pub fn find(&self, path: &Path) -> Option<Found> {
-        let handle = self.resolve(path, OFlags::PATH).ok()?;
-        let stat = fstat(&handle).ok()?;
-        Some(Found { handle, stat })
+        Found::of(self.resolve(path, OFlags::PATH).ok()?)
     }
 
-    /// The same, where nobody but root can exchange what lies there, or any folder on the way: it will be mounted later, by
-    /// its path, and can be written to.
+    /// What is at `path` itself, be it a link, where nobody but root can exchange it, or any folder on the way: it will be
+    /// mounted later, by its path, and can be written to.
     pub fn find_guarded(&self, path: &Path) -> Option<Found> {
         let mut on_the_way = path
             .ancestors()
             .skip(1)
             .filter(|above| !above.as_os_str().is_empty());
         let is_guarded = |above: &Path| self.find(above).is_some_and(|found| !found.is_open_to_others());
-        on_the_way.all(is_guarded).then(|| self.find(path)).flatten()
+        let itself = || Found::of(self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?);
+        on_the_way.all(is_guarded).then(itself).flatten()
     }
 
     /// When what `path` leads to was changed.
@@ -115,6 +114,11 @@ impl Root {
 }
 
 impl Found {
+    fn of(handle: OwnedFd) -> Option<Found> {
+        let stat = fstat(&handle).ok()?;
+        Some(Found { handle, stat })
+    }
+
     fn is(&self, kind: FileType) -> bool {
         FileType::from_raw_mode(self.stat.st_mode) == kind
     }
