@@ -36,8 +36,8 @@ pub struct Key {
 pub struct Remembered {
     version: u32,
     key: Key,
-    /// Every folder that was looked at, and when it was changed; none where it wasn't there.
-    folders: Vec<(PathBuf, Option<Changed>)>,
+    /// The folders that were looked at.
+    folders: Vec<Time>,
     /// What was found.
     pub files: Vec<DriverFile>,
     /// Where sockets may be: looked at every time.
@@ -61,23 +61,41 @@ impl Remembered {
     pub fn read(ledger: &Path, key: &Key, root: &Root) -> Option<Remembered> {
         let text = Folder::of_ledger(ledger)?.read(NAME)?;
         let found: Remembered = serde_json::from_slice(&text).ok()?;
-        let unchanged = |(path, then): &(PathBuf, Option<Changed>)| root.changed(path) == *then;
+        let unchanged = |(path, then): &Time| root.changed(path) == *then;
         let valid = found.version == VERSION && found.key == *key && found.folders.iter().all(unchanged);
         valid.then_some(found)
     }
 }
 
-/// The times of folders, taken before anything is looked for in them.
-pub fn times(root: &Root, folders: &[PathBuf]) -> Vec<(PathBuf, Option<Changed>)> {
-    let time = |folder: &PathBuf| (folder.clone(), root.changed(folder));
-    folders.iter().map(time).collect()
+/// A folder, and when it was changed; none where it wasn't there.
+pub type Time = (PathBuf, Option<Changed>);
+
+/// The times of folders, taken before anything is looked for in them: each folder once, whatever links lead to it, and of
+/// those that aren't there only those whose coming no other folder would show.
+pub fn times(root: &Root, folders: &[PathBuf]) -> Vec<Time> {
+    let mut times: Vec<Time> = Vec::new();
+    for folder in folders {
+        let time = root.changed(folder);
+        if time.is_none() || times.iter().all(|(_, known)| *known != time) {
+            times.push((folder.clone(), time));
+        }
+    }
+    let there: Vec<Changed> = times.iter().filter_map(|(_, time)| *time).collect();
+    let shows = |folder: &Path| {
+        let mut above = folder.ancestors().skip(1);
+        above
+            .find_map(|folder| root.changed(folder))
+            .is_some_and(|time| there.contains(&time))
+    };
+    times.retain(|(folder, time)| time.is_some() || !shows(folder));
+    times
 }
 
 /// Remembers; does nothing where that can't be.
 pub fn remember(
     ledger: &Path,
     key: Key,
-    folders: Vec<(PathBuf, Option<Changed>)>,
+    folders: Vec<Time>,
     files: &[DriverFile],
     sockets: &[(String, Capabilities)],
 ) {

@@ -41,7 +41,16 @@ impl Root {
             let what = format!("can't open {}, where the driver's files are", path.display());
             Failure::host(what, errno).remedy("correct driver.root in the configuration")
         })?;
-        Ok(Root { handle })
+        let root = Root { handle };
+        match root.resolve(Path::new("."), OFlags::PATH) {
+            Err(Errno::NOSYS) => {
+                let why = "this kernel is older than Linux 5.6: it can't resolve a path inside a folder";
+                let remedy =
+                    "update it, or give containers no files of the driver's with driver.files = \"none\"";
+                Err(Failure::host("can't look for the driver's files", why).remedy(remedy))
+            }
+            _ => Ok(root),
+        }
     }
 
     fn resolve(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -54,6 +54,45 @@ fn more_and_fewer_capabilities_are_more_and_fewer_files() {
     assert!(usual.is_subset(&all) && video.is_subset(&all));
 }
 
+/// packaging/doc/driver-files.md, of this driver.
+#[test]
+fn each_capability_is_what_the_page_says() {
+    const COMPUTE: &str = "libcuda libcudadebugger libnvidia-allocator libnvidia-nvvm libnvidia-opencl \
+                           libnvidia-pkcs11-openssl3 libnvidia-ptxjitcompiler";
+    const GRAPHICS: &str = "libEGL_nvidia libGLESv1_CM_nvidia libGLESv2_nvidia libGLX_nvidia libnvidia-allocator \
+                            libnvidia-eglcore libnvidia-fbc libnvidia-glcore libnvidia-glsi libnvidia-glvkspirv \
+                            libnvidia-rtcore libnvidia-tls libnvidia-vulkan-producer";
+    let (machine, version) = (machine(), driver::version());
+    let page = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/packaging/doc/driver-files.md"
+    ))
+    .expect("the page");
+    assert!(
+        page.contains(&version),
+        "the page is of another driver than {version}"
+    );
+    let video = format!("{COMPUTE} libnvcuvid libnvidia-encode libnvidia-opticalflow libvdpau_nvidia");
+    for (capability, libraries) in [
+        ("compute", COMPUTE),
+        ("utility", "libnvidia-cfg libnvidia-ml"),
+        ("video", &video),
+        ("graphics", GRAPHICS),
+        ("display", GRAPHICS),
+        ("ngx", "libnvidia-ngx"),
+        ("compat32", ""),
+    ] {
+        let given = given(&machine, capability).into_iter();
+        let names = given.filter_map(|path| {
+            let name = path.rsplit('/').next()?.strip_suffix(&format!(".so.{version}"))?;
+            Some(name.to_owned())
+        });
+        let names: BTreeSet<String> = names.collect();
+        let expected: BTreeSet<String> = libraries.split_whitespace().map(str::to_owned).collect();
+        assert_eq!(names, expected, "{capability}");
+    }
+}
+
 #[test]
 fn a_capability_that_is_none_stops_the_container() {
     let machine = machine();

@@ -12,6 +12,7 @@ use crate::support::process::Outcome;
 use crate::support::rootfs::make_node;
 use crate::support::runtime::{Engine, everywhere};
 use crate::support::scratch::Scratch;
+use crate::support::trace;
 
 /// A folder of the host's that hostile links lead to: each file's name, size, times and owner.
 fn picture(folder: &Path) -> Vec<(String, u64, i64, i64, u32, u32)> {
@@ -195,6 +196,48 @@ fn a_layout_that_lies() {
             assert!(outcome.status.success(), "{who}: {outcome}");
         },
     );
+}
+
+/// Nothing of the image is opened but as a place, or followed by a link out of it, or run.
+#[test]
+fn the_image_is_looked_at_and_never_read() {
+    let (machine, root) = (machine(), Layout::Multiarch.rootfs());
+    let mut config = bundle(root.path(), "true").config;
+    config["linux"]["cgroupsPath"] = serde_json::json!(format!("/libpod_parent/libpod-{}", "ab".repeat(32)));
+    let document = Scratch::new("document");
+    let document = fs::File::open(document.file("config.json", &config.to_string())).expect("a file of ours");
+    let calls = trace::calls(&machine.program("precreate"), document);
+    let path = format!("\"{}\"", root.path().display());
+    let opened: Vec<&String> = calls
+        .iter()
+        .filter(|call| call.contains(root.path().to_str().expect("text")))
+        .collect();
+    assert_eq!(opened.len(), 1, "{opened:#?}");
+    assert!(
+        opened[0].contains(&path) && opened[0].contains("O_PATH"),
+        "{opened:#?}"
+    );
+    let handle = opened[0].rsplit_once("= ").expect("an answer").1;
+    let at = calls.iter().position(|call| call == opened[0]).expect("itself");
+    let below = format!("openat2({handle}, ");
+    let looked: Vec<&String> = calls[at + 1..]
+        .iter()
+        .take_while(|call| call.starts_with(&below))
+        .collect();
+    assert!(looked.len() >= 2, "{calls:#?}");
+    for call in looked {
+        for word in ["O_PATH", "RESOLVE_IN_ROOT", "RESOLVE_NO_MAGICLINKS"] {
+            assert!(call.contains(word), "{call}");
+        }
+    }
+    let run = calls
+        .iter()
+        .filter(|call| call.starts_with("execve(") && !call.contains("ENOENT"));
+    // Itself, and the child that asks NVML.
+    let own: Vec<&String> = run
+        .filter(|call| !call.contains("oci-mig-hook\"") && !call.contains("/proc/self/exe"))
+        .collect();
+    assert!(own.is_empty(), "{own:#?}");
 }
 
 /// Folders of the container's that are exchanged with links to the host's all the while.

@@ -48,7 +48,7 @@ mod view;
 pub use elf::{Bits, library as elf_library};
 pub use fake_nvml::exports::names as exported_functions;
 pub use fake_nvml::state::{MigMode, State};
-pub use files::LEFT_OVER;
+pub use files::{LEFT_OVER, plant as plant_driver};
 pub use node::{Node, down, up, up_spec};
 pub use scratch::{Scratch, nodes_dir};
 pub use spec::{CapNodes, ComputeSpec, GpuSpec, IdMap, InstanceSpec, MajorsSpec, NodeSpec, Shown};
