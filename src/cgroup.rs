@@ -15,7 +15,7 @@ use procfs::FromBufRead;
 use procfs::ProcessCGroups;
 use serde::{Deserialize, Serialize};
 
-pub use mounts::Mounts;
+pub use mounts::{Mounts, unescape};
 pub use population::Population;
 
 /// One group in one hierarchy.

@@ -52,6 +52,8 @@ pub struct Config {
     pub environment_asks: bool,
     /// `allow_privileged`: hand devices to containers that can't be isolated.
     pub allow_privileged: bool,
+    /// `mask_proc`: show a container of the driver's part of /proc only what is about its own devices.
+    pub mask_proc: bool,
     /// `guard`: what is done about containers that reach NVIDIA's devices and did not ask.
     pub guard: Guard,
     /// `unmanaged`: what is done about a device that somebody uses without a lease.
@@ -124,6 +126,7 @@ pub struct Nvml {
 struct File {
     version: Option<u32>,
     allow_privileged: bool,
+    mask_proc: Option<bool>,
     guard: Guard,
     unmanaged: Unmanaged,
     driver: DriverTable,
@@ -277,6 +280,7 @@ fn resolve(file: File, named: Option<&Path>) -> Result<Config, String> {
         runtime: named_path("runtime.path", file.runtime.path)?,
         environment_asks: file.requests.environment,
         allow_privileged: file.allow_privileged,
+        mask_proc: file.mask_proc.unwrap_or(true),
         guard: file.guard,
         waiting: file.limits.waiting.unwrap_or(64),
         unmanaged: file.unmanaged,
@@ -349,6 +353,7 @@ mod tests {
         assert_eq!(config.pending, Duration::from_secs(120));
         assert_eq!(config.nvml.avoid, Some(Duration::from_secs(300)));
         assert_eq!(parse("[nvml]\navoid = \"off\"").unwrap().nvml.avoid, None);
+        assert!(config.mask_proc && !parse("mask_proc = false").unwrap().mask_proc);
         assert_eq!(config.guard, Guard::Off);
         assert_eq!(config.unmanaged, Unmanaged::Skip);
         assert_eq!(

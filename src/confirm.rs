@@ -48,17 +48,17 @@ impl Confirmed {
         &self.container
     }
 
-    /// Turns the lease into a held one. Harmless twice.
+    /// Turns the lease into a held one, and gives it where it wasn't that before. Harmless twice.
     ///
     /// # Errors
     /// A host failure where the ledger can't be changed: the container must not start.
-    pub fn hold(self, ledger: &mut LockedLedger<'_>) -> Result<(), Failure> {
+    pub fn hold(self, ledger: &mut LockedLedger<'_>) -> Result<Option<Lease>, Failure> {
         if self.lease.state == LeaseState::Held {
-            return Ok(());
+            return Ok(None);
         }
         // What only its reservation knew stays known.
         let state_root = self.lease.holder.container().state_root.clone();
-        ledger.put(&Lease {
+        let held = Lease {
             state: LeaseState::Held,
             holder: Holder::Container(Container {
                 state_root,
@@ -66,7 +66,9 @@ impl Confirmed {
             }),
             written: liveness::now(),
             ..self.lease
-        })
+        };
+        ledger.put(&held)?;
+        Ok(Some(held))
     }
 }
 

@@ -175,7 +175,7 @@ fn super_option((key, value): (&String, &Option<String>)) -> String {
 }
 
 /// mountinfo writes space, tab, newline and backslash as `\040` and the like.
-fn unescape(text: &str) -> PathBuf {
+pub fn unescape(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

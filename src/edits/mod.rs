@@ -5,12 +5,14 @@
 
 pub mod device;
 pub mod guard;
+pub mod mask;
 pub mod mount;
 pub mod spec;
 
 use std::path::PathBuf;
 
 pub use crate::mig::{Access, DeviceNode, DeviceNumber};
+pub use mask::ProcMask;
 pub use mount::{Mount, MountKind};
 
 /// One plan of what a container is to be given.

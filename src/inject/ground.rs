@@ -12,12 +12,15 @@ use std::path::Path;
 use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::Errno;
 
+use super::mountinfo::{Line, mountinfo};
 use crate::failure::Failure;
 
 /// The mounts in a container's namespace whose file systems the host has mounted too, outside the rootfs.
 #[derive(Debug)]
 pub struct Ground {
     hosts: HashSet<u64>,
+    /// Those in which what is mounted is mounted nowhere else.
+    unshared: HashSet<u64>,
 }
 
 impl Ground {
@@ -31,16 +34,28 @@ impl Ground {
     fn compare(ours: &str, theirs: &str, rootfs: &Path) -> Ground {
         let elsewhere = ours
             .lines()
-            .filter_map(Mount::parse)
-            .filter(|mount| !mount.point.starts_with(rootfs));
+            .filter_map(Line::parse)
+            .filter(|mount| !mount.point().starts_with(rootfs));
         let file_systems: HashSet<&str> = elsewhere.map(|mount| mount.device).collect();
         let shared = theirs
             .lines()
-            .filter_map(Mount::parse)
+            .filter_map(Line::parse)
             .filter(|mount| file_systems.contains(mount.device));
         Ground {
             hosts: shared.map(|mount| mount.id).collect(),
+            unshared: theirs
+                .lines()
+                .filter_map(Line::parse)
+                .filter(|mount| !mount.is_shared)
+                .map(|mount| mount.id)
+                .collect(),
         }
+    }
+
+    /// Whether what is mounted in the mount of that number is mounted elsewhere too. One that wasn't there when they were
+    /// compared is taken for one.
+    pub fn is_shared(&self, mount: u64) -> bool {
+        !self.unshared.contains(&mount)
     }
 
     /// Whether `directory` may be changed: it lies on the very mount of `rootfs`, or on a file system that the host
@@ -65,36 +80,6 @@ pub fn mount_id(file: BorrowedFd<'_>) -> Result<u64, Errno> {
     } else {
         Err(Errno::NOSYS)
     }
-}
-
-/// The part of a line of mountinfo that matters here.
-struct Mount<'a> {
-    id: u64,
-    device: &'a str,
-    point: &'a Path,
-}
-
-impl<'a> Mount<'a> {
-    fn parse(line: &'a str) -> Option<Mount<'a>> {
-        let mut words = line.split(' ');
-        let id = words.next()?.parse().ok()?;
-        let device = words.nth(1)?;
-        let point = Path::new(words.nth(1)?);
-        Some(Mount { id, device, point })
-    }
-}
-
-fn mountinfo(process: &str) -> Result<String, Failure> {
-    let file = format!("/proc/{process}/mountinfo");
-    let text = std::fs::read(&file);
-    text.map(|text| String::from_utf8_lossy(&text).into_owned())
-        .map_err(|error| {
-            Failure::host(
-                "can't tell the container's mounts from the host's",
-                format!("read of {file}: {error}"),
-            )
-            .remedy("/proc must be mounted here and the container still alive: start it again")
-        })
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Edits into a live container: one whose runtime has set it up and waits for a createRuntime or prestart hook, before
 //! its first process starts.
 //!
-//! By then its spec is spent, so what would have been edited there is done to the container itself: device nodes in its
-//! mount namespace, permission in its control group. The environment of its process can't be changed any more.
+//! By then its spec is spent, so what would have been edited there is done to the container itself: device nodes and the
+//! driver's files in its mount namespace, permission in its control group. The environment of its process can't be changed any more.
 
 #![deny(unsafe_code)]
 
@@ -12,7 +12,10 @@ pub mod bpf;
 mod cgroup_v1;
 pub mod cgroup_v2;
 mod device_program;
+mod file;
 mod ground;
+mod mask;
+mod mountinfo;
 mod namespace;
 mod node;
 mod permission;
@@ -22,8 +25,9 @@ use std::path::PathBuf;
 
 use crate::edits::ContainerEdits;
 use crate::failure::Failure;
-use bind::Tree;
+use bind::{Handles, Tree};
 use ground::Ground;
+pub use mask::mask;
 use namespace::Init;
 use permission::Permission;
 use rootfs::Rootfs;
@@ -87,7 +91,7 @@ impl LiveContainer {
     }
 }
 
-/// Puts the nodes of `edits` into `container` and allows exactly them. Doing it twice is harmless.
+/// Puts the nodes and the files of `edits` into `container`, and allows exactly those nodes. Doing it twice is harmless.
 ///
 /// An error leaves permissions as they were on v2; what else was put in stays, in a container that its runtime then
 /// destroys. Environment and hooks are not looked at: they belong into a spec.
@@ -114,6 +118,8 @@ pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Fai
     };
     let ground = Ground::survey(init.pid(), &container.rootfs)?;
     let trees = trees(init, edits)?;
+    let files: Vec<Tree> = edits.mounts.iter().map(Tree::of_file).collect::<Result<_, _>>()?;
+    let handles = Handles::open()?;
     // All that was read about the process by its number was about this very process.
     init.still_lives()?;
     init.inside(|| {
@@ -122,7 +128,9 @@ pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Fai
         edits
             .nodes
             .iter()
-            .try_for_each(|node| node::place(&rootfs, node, trees.next()))
+            .try_for_each(|node| node::place(&rootfs, node, trees.next(), &handles))?;
+        let mut mounts = edits.mounts.iter().zip(&files);
+        mounts.try_for_each(|(mount, tree)| file::place(&rootfs, mount, tree, &handles))
     })?;
     if may_change {
         permission.allow(&edits.nodes)
@@ -134,7 +142,7 @@ pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Fai
 /// The host's nodes, where the container's user namespace can't have its own.
 fn trees(init: &Init, edits: &ContainerEdits) -> Result<Vec<Tree>, Failure> {
     if init.has_user_namespace() {
-        edits.nodes.iter().map(Tree::open).collect()
+        edits.nodes.iter().map(Tree::of_node).collect()
     } else {
         Ok(Vec::new())
     }

@@ -66,6 +66,16 @@ impl Init {
         self.pid
     }
 
+    /// Its root, as it sees it.
+    pub fn root(&self) -> &File {
+        &self.root
+    }
+
+    /// Who its root is, as our own user namespace sees it.
+    pub fn root_ids(&self) -> (u32, u32) {
+        self.mapped_root.unwrap_or((0, 0))
+    }
+
     /// Whether its user namespace is another than ours: device nodes made in file systems mounted there don't open.
     pub fn has_user_namespace(&self) -> bool {
         self.mapped_root.is_some()

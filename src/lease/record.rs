@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::files::Document;
 use crate::cgroup::CgroupPath;
 use crate::failure::Failure;
-use crate::mig::{ComputeInstanceId, DeviceNode, Gpu, GpuInstanceId, GpuUuid, MigDevice, MigUuid, Profile};
+use crate::mig::{
+    ComputeInstanceId, DeviceMinor, DeviceNode, Gpu, GpuInstanceId, GpuUuid, MigDevice, MigUuid, PciBusId,
+    Profile,
+};
 
 /// The layout that this program writes, and the newest that it reads. 1 had no records of devices beside it.
 pub const VERSION: u32 = 2;
@@ -110,6 +113,12 @@ pub struct LeasedMig {
     pub uuid: MigUuid,
     /// Its GPU.
     pub gpu: GpuUuid,
+    /// Where that sits. Earlier versions didn't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pci: Option<PciBusId>,
+    /// And its minor, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minor: Option<DeviceMinor>,
     /// Its GPU instance.
     pub gi: GpuInstanceId,
     /// Its compute instance.

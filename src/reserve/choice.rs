@@ -84,6 +84,8 @@ impl Chooser<'_> {
         Ok(LeasedDevice::Mig(LeasedMig {
             uuid: device.uuid.clone(),
             gpu: gpu.uuid.clone(),
+            pci: Some(gpu.pci),
+            minor: Some(gpu.minor),
             gi: device.gi,
             ci: device.ci,
             profile: device.profile,

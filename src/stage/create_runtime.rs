@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{
-    Options, Voice, asked_by, config, forged, host, program, refuse_nvidias_hook, refuse_other_devices,
-    refuse_rootless, refuse_unless_isolated, reserver, undo,
+    Options, Voice, asked_by, config, forged, host, mask_proc, program, refuse_nvidias_hook,
+    refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver, undo,
 };
 use crate::config::Config;
 use crate::confirm::{self, Claim};
@@ -14,7 +14,7 @@ use crate::edits::device;
 use crate::failure::Failure;
 use crate::inject::{self, DeviceAccess, LiveContainer};
 use crate::lease::liveness::Here;
-use crate::lease::{Container, LeaseId, LeaseState, Ledger};
+use crate::lease::{Container, Lease, LeaseId, LeaseState, Ledger};
 use crate::oci::{self, Spec, State};
 use crate::request::{Request, keys};
 use crate::require::Requirements;
@@ -70,7 +70,28 @@ fn confirm(state: &State, lease: &str, options: &Options) -> Result<(), Failure>
         let why = "it has no cgroup of its own, so no device rule holds";
         refuse_unless_isolated(&config, Some(why.to_owned()))?;
     }
-    confirmed.hold(&mut locked)
+    let held = confirmed.hold(&mut locked)?;
+    drop(locked);
+    // Where it was held already, this was done when it came to be.
+    match held {
+        Some(lease) if config.mask_proc => {
+            hide_others(&config, &here, state, &lease).map_err(|failure| undo(&ledger, &lease, failure))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What precreate could not do: runtimes take no mount inside /proc.
+fn hide_others(config: &Config, here: &Here, state: &State, lease: &Lease) -> Result<(), Failure> {
+    let document = oci::read_config(&state.bundle)?;
+    let live = live_container(config, pid(state)?, &state.bundle, Spec(&document))?;
+    // From here on its number is its own. Since it was confirmed it could have become another's.
+    if here.name_process(live.pid())? != lease.holder.container().process {
+        let why = format!("its process {} has ended meanwhile", live.pid());
+        return Err(Failure::host("the container is gone", why)
+            .remedy("see the runtime's or engine's log for what ended it, and start it again"));
+    }
+    mask_proc(config, &live, lease)
 }
 
 /// A hook of the administrator's beside the one that precreate wrote: that one confirms.
@@ -114,6 +135,7 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
     let devices = lease.devices.iter().map(|device| (device.uuid(), device.nodes()));
     refuse_other_devices(&config, spec, &lease)
         .and_then(|()| inject::into(&live, &device::for_devices(devices)))
+        .and_then(|()| mask_proc(&config, &live, &lease))
         .map_err(|failure| undo(&ledger, &lease, failure))
 }
 

@@ -23,6 +23,7 @@ mod lifecycle;
 mod lifecycle_podman;
 mod live_device;
 mod liveness;
+mod mask;
 mod own_device;
 mod passthrough;
 mod pods;

@@ -7,8 +7,10 @@
 mod support;
 
 mod cgroup;
+mod files;
 mod hostile;
 mod live;
+mod mask;
 mod nodes;
 mod permission;
 mod programs;

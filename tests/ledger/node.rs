@@ -174,6 +174,8 @@ pub fn lease_of(container: Container, state: LeaseState) -> Lease {
         devices: vec![LeasedDevice::Mig(LeasedMig {
             uuid: uuid(0),
             gpu: "GPU-00000000-0000-4000-8000-000000000000".parse().unwrap(),
+            pci: None,
+            minor: None,
             gi: GpuInstanceId(7),
             ci: ComputeInstanceId(0),
             profile: "1g.10gb".parse().unwrap(),
