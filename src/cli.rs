@@ -8,9 +8,9 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::mig::MigUuid;
+use crate::mig::DeviceName;
 
-/// Gives a container its own NVIDIA MIG device, and takes it back when the container ends.
+/// Gives a container its own NVIDIA MIG device, or a whole GPU, and takes it back when the container ends.
 ///
 /// Engines call the stages (precreate, createRuntime, prestart, poststop) as OCI hooks; people call the rest.
 /// A container asks by annotation:
@@ -21,7 +21,8 @@ use crate::mig::MigUuid;
 /// 'oci-mig-hook setup podman' or 'docker' makes that so.
 ///
 /// Other keys: mig.memory=10GB, mig.compute=2 (at least that much), mig.count=2, mig.gpu=GPU-...|BUS ID|PRODUCT*,
-/// mig.device=MIG-..., mig.wait=5m (wait until one comes free). oci-mig-hook(1) explains each.
+/// mig.device=MIG-..., mig.wait=5m (wait until one comes free). mig.profile=gpu asks for a GPU that is not in MIG mode,
+/// whole. oci-mig-hook(1) explains each.
 #[derive(Debug, Parser)]
 #[command(name = "oci-mig-hook", version, verbatim_doc_comment, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -41,7 +42,7 @@ Exit codes: 0 done; 1 refused (all held, no such profile, can't be isolated, wai
 /// What can be asked of the program.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Who has which MIG device
+    /// Who has which MIG device or whole GPU
     Status(StatusArgs),
     /// Asks the driver for everything anew, after GPUs were cut otherwise; says what changed
     Refresh(RefreshArgs),
@@ -49,6 +50,9 @@ pub enum Command {
     Gc(GcArgs),
     /// Gives back one lease by hand: of a container, of a device, or those that can't be read
     Release(ReleaseArgs),
+    /// Writes a CDI file of this machine's MIG devices and whole GPUs, for engines that take --device KIND=NAME. Such a
+    /// container takes no lease: nothing keeps its device from others
+    Cdi(CdiArgs),
     /// Registers with an engine, in that engine's own configuration; takes it out again with --undo
     Setup {
         /// Which engine
@@ -101,7 +105,7 @@ pub struct GcArgs {
 /// `release`
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
-    /// A container's id or how it begins, a device's MIG-<uuid>, or a lease's id
+    /// A container's id or how it begins, a device's MIG-<uuid> or GPU-<uuid>, or a lease's id
     #[arg(required_unless_present = "unreadable", value_name = "CONTAINER|DEVICE|LEASE",
           value_parser = NonEmptyStringValueParser::new())]
     pub name: Option<String>,
@@ -116,12 +120,29 @@ pub struct ReleaseArgs {
     pub json: bool,
 }
 
+/// `cdi`
+#[derive(Debug, Args)]
+pub struct CdiArgs {
+    /// The file, *.json or *.yaml; - for standard output [default: /var/run/cdi/oci-mig-hook.local-gpu.json]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Write nothing: exit 1 where the file is missing or says what isn't true any more
+    #[arg(long)]
+    pub check: bool,
+    /// The version of CDI: 0.6.0 says what each device is, 0.5.0 is for older engines [default: 0.6.0]
+    #[arg(long, value_name = "VERSION")]
+    pub cdi_version: Option<String>,
+    /// Which of the driver's files go along; an image's own NVIDIA_DRIVER_CAPABILITIES can't be heard here
+    #[arg(long, value_name = "LIST", default_value = "compute,utility")]
+    pub driver_capabilities: String,
+}
+
 /// A stage's arguments, as our own hook entries have them.
 #[derive(Debug, Args)]
 pub struct StageArgs {
     /// Written into hook entries: the devices that were edited into the container.
     #[arg(long, hide = true, value_delimiter = ',')]
-    pub devices: Option<Vec<MigUuid>>,
+    pub devices: Option<Vec<DeviceName>>,
     /// Written into hook entries: the nodes that were edited into the container.
     #[arg(long, hide = true)]
     pub nodes: Option<String>,

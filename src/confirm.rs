@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::lease::liveness::{self, Here};
 use crate::lease::transition::{self, Checks, Objection};
 use crate::lease::{Container, Holder, Lease, LeaseId, LeaseState, LockedLedger};
-use crate::mig::MigUuid;
+use crate::mig::DeviceName;
 
 /// What a container that exists says of itself, and of the devices that it was given.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Claim {
     /// The lease it names.
     pub lease: LeaseId,
     /// The devices that were edited into it.
-    pub devices: Vec<MigUuid>,
+    pub devices: Vec<DeviceName>,
     /// Itself.
     pub container: Container,
 }
@@ -77,7 +77,7 @@ fn facts(lease: &Lease, here: &Here, claim: &Claim) -> transition::Claim {
     transition::Claim {
         this_boot: lease.boot_id == here.boot_id,
         same_container: holder.id == claim.container.id,
-        same_devices: lease.uuids().eq(claim.devices.iter()),
+        same_devices: lease.names().eq(claim.devices.iter().cloned()),
         state: lease.state,
         same_process: holder.process == claim.container.process,
     }

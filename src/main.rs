@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use oci_mig_hook::cli::{Cli, Command, PrecreateArgs, ReleaseArgs, SetupEngine, StageArgs};
+use oci_mig_hook::cli::{CdiArgs, Cli, Command, PrecreateArgs, ReleaseArgs, SetupEngine, StageArgs};
 use oci_mig_hook::failure::{Exit, Failure};
 use oci_mig_hook::host::nvml;
-use oci_mig_hook::operator::{Engine, Release, Setup, Which};
+use oci_mig_hook::operator::{Cdi, DEFAULT_OUTPUT, Engine, Release, Setup, Which};
 use oci_mig_hook::stage::{self, Options, Stage, Voice};
 use oci_mig_hook::{operator, report};
 
@@ -80,6 +80,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Prestart(args) => run_stage(Stage::Prestart, &options(args)),
         Command::Poststop(args) => run_stage(Stage::Poststop, &options(args)),
         Command::Setup { engine } => operator::setup(&setup(engine, cli.config.clone())),
+        Command::Cdi(args) => operator::cdi(&cdi(args, cli.config)),
         Command::Completions { shell } => operator::completions(shell, &mut Cli::command()),
     }
 }
@@ -89,6 +90,17 @@ fn release(args: ReleaseArgs, config: Option<PathBuf>) -> Release {
         which: args.name.map_or(Which::Unreadable, Which::Named),
         force: args.force,
         json: args.json,
+        config,
+    }
+}
+
+fn cdi(args: CdiArgs, config: Option<PathBuf>) -> Cdi {
+    let output = args.output.unwrap_or_else(|| DEFAULT_OUTPUT.into());
+    Cdi {
+        output: (output.as_os_str() != "-").then_some(output),
+        check: args.check,
+        version: args.cdi_version,
+        capabilities: args.driver_capabilities,
         config,
     }
 }

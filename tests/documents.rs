@@ -107,11 +107,47 @@ fn the_runtimes_man_page_names_its_variables_and_folders() {
         let variable = format!("MIG_{}", word.to_ascii_uppercase());
         assert!(man.contains(&variable), "the man page says nothing of {variable}");
     }
-    let config = read("src/config.rs");
+    let config = read("src/config/mod.rs");
     let (_, folders) = config.split_once("const RUNTIME_FOLDERS").expect("the folders");
     let folders = folders.split_once("];").expect("the folders").0;
     for folder in folders.split('"').filter(|text| text.starts_with('/')) {
         assert!(man.contains(folder), "the man page says nothing of {folder}");
+    }
+}
+
+/// What goes into a container is told of, and compared with NVIDIA's own lists.
+#[test]
+fn the_page_of_the_drivers_files_names_each_of_them() {
+    let page = read("packaging/doc/driver-files.md");
+    let table: toml::Table = read("src/host/driver/files.toml").parse().expect("TOML");
+    for (capability, group) in table["group"].as_table().expect("groups") {
+        assert!(
+            page.contains(&format!("| `{capability}` |")),
+            "nothing of {capability}"
+        );
+        let lists = ["libraries", "named", "programs", "sockets"];
+        for name in lists.iter().flat_map(|list| {
+            group
+                .get(list)
+                .and_then(|list| list.as_array())
+                .into_iter()
+                .flatten()
+        }) {
+            let name = name.as_str().expect("a name");
+            let name = name.strip_suffix(".so.4").unwrap_or(name);
+            assert!(page.contains(name), "nothing of {name}");
+        }
+        for link in group
+            .get("links")
+            .and_then(|links| links.as_table())
+            .into_iter()
+            .flat_map(|links| links.keys())
+        {
+            assert!(page.contains(&format!("`{link}`")), "nothing of {link}");
+        }
+    }
+    for word in ["README.md", "packaging/man/oci-mig-hook.1"] {
+        assert!(read(word).contains("NVIDIA_DRIVER_CAPABILITIES"), "{word}");
     }
 }
 

@@ -200,6 +200,11 @@ fn every_door_is_found_and_closed() {
             "the annotation cdi.k8s.io/gpu=nvidia.com/gpu=0",
         ),
         (
+            json!({"/annotations": {"cdi.k8s.io/gpu": "oci-mig-hook.local/gpu=0:7:0"}}),
+            Kind::Named,
+            "the annotation cdi.k8s.io/gpu=oci-mig-hook.local/gpu=0:7:0",
+        ),
+        (
             json!({"/process": {"env": ["PATH=/bin", "NVIDIA_IMEX_CHANNELS=0,1"]}}),
             Kind::Named,
             "the variable NVIDIA_IMEX_CHANNELS=0,1",

@@ -119,12 +119,14 @@ fn a_mistake_is_named_with_its_key_its_value_and_what_would_be_right() {
         (
             "mig.profile",
             "9g",
-            "mig.profile=9g: is not a profile; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me",
+            "mig.profile=9g: is not a profile; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me; \
+             or gpu, for a whole GPU",
         ),
         (
             "mig.profile",
             "1G.10GB",
-            "mig.profile=1G.10GB: is not in lower case: 1g.10gb; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me",
+            "mig.profile=1G.10GB: is not in lower case: 1g.10gb; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me; \
+             or gpu, for a whole GPU",
         ),
         (
             "mig.memory",
@@ -160,8 +162,8 @@ fn a_mistake_is_named_with_its_key_its_value_and_what_would_be_right() {
         (
             "mig.device",
             "MIG-7/0",
-            "mig.device=MIG-7/0: is not a MIG device's UUID; write the device's UUID: \
-             MIG-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, as nvidia-smi -L prints it",
+            "mig.device=MIG-7/0: is no device's UUID; write the device's UUID, as nvidia-smi -L prints it: \
+             MIG-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, or GPU-... for a whole GPU",
         ),
         (
             "mig.wait",
@@ -189,8 +191,51 @@ fn an_unknown_word_is_answered_with_the_known_ones() {
 }
 
 #[test]
-fn what_later_versions_will_read_is_refused_with_that_reason() {
-    assert!(complaint(&[("mig.profile", "gpu")]).contains("a whole GPU is not available in this version"));
+fn a_whole_gpu_is_asked_for_by_its_word_or_its_name() {
+    let plain = request(&[("mig.profile", "gpu")]);
+    assert_eq!(*plain.want(), Want::Gpu { memory: None });
+    assert_eq!(plain.to_string(), "mig.profile=gpu");
+    let all = [
+        ("mig.count", "2"),
+        ("mig.gpu", "*H100*"),
+        ("mig.memory", "40GB"),
+        ("mig.profile", "gpu"),
+        ("mig.wait", "30s"),
+    ];
+    let full = request(&all);
+    assert!(matches!(full.want(), Want::Gpu { memory: Some(memory) } if memory.mib() == 38_147));
+    assert_eq!(
+        full.to_annotations(),
+        all.map(|(key, value)| (key, value.to_owned())).into()
+    );
+    let uuid = "GPU-1a2b3c4d-0000-4000-8000-0123456789ab";
+    let named = request(&[("mig.device", uuid), ("mig.wait", "1m")]);
+    assert_eq!(*named.want(), Want::Device(uuid.parse().unwrap()));
+    assert_eq!(named.to_string(), format!("mig.device={uuid} mig.wait=1m"));
+}
+
+/// Nobody could say what the number would count: a whole GPU is cut into no compute slices.
+#[test]
+fn a_whole_gpu_has_no_compute_slices_to_ask_for() {
+    assert_eq!(
+        complaint(&[
+            ("mig.compute", "7"),
+            ("mig.memory", "40GB"),
+            ("mig.profile", "gpu")
+        ]),
+        "mig.profile and mig.compute: a whole GPU is cut into no compute slices; remove mig.profile, or mig.compute"
+    );
+    assert_eq!(
+        complaint(&[
+            ("mig.device", "GPU-1a2b3c4d-0000-4000-8000-0123456789ab"),
+            ("mig.profile", "gpu")
+        ]),
+        "mig.device and mig.profile: names one device, and nothing but mig.wait goes with it; remove mig.device, or \
+         mig.profile"
+    );
+    assert!(complaint(&[("mig.profile", "GPU")]).starts_with("mig.profile=GPU: is not a profile; "));
+    assert!(complaint(&[("mig.profile", "mig-gpu")]).starts_with("mig.profile=mig-gpu: is not a profile; "));
+    assert!(complaint(&[("mig.device", "GPU-1")]).starts_with("mig.device=GPU-1: is no device's UUID; "));
 }
 
 /// A pod's annotations reach all of its containers.
@@ -262,7 +307,8 @@ fn a_mistake_in_a_key_for_one_container_is_named_as_it_was_written() {
     for (asked, line) in [
         (
             &[("mig.profile/web", "9g")][..],
-            "mig.profile/web=9g: is not a profile; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me",
+            "mig.profile/web=9g: is not a profile; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me; \
+             or gpu, for a whole GPU",
         ),
         (
             &[("mig.profile/web", "1g.10gb"), ("mig.memory/web", "10GB")],
@@ -424,6 +470,7 @@ fn uuid() -> impl Strategy<Value = String> {
 fn device() -> impl Strategy<Value = String> {
     prop_oneof![
         uuid().prop_map(|uuid| format!("MIG-{uuid}")),
+        uuid().prop_map(|uuid| format!("GPU-{uuid}")),
         (uuid(), any::<u16>(), any::<u16>()).prop_map(|(uuid, gi, ci)| format!("MIG-GPU-{uuid}/{gi}/{ci}")),
     ]
 }
@@ -470,8 +517,18 @@ fn annotations() -> impl Strategy<Value = BTreeMap<String, String>> {
         }),
         subsequence(vec![keys::MEMORY, keys::COMPUTE, keys::COUNT, keys::GPU], 1..=4),
     ];
-    (wanted, any::<bool>()).prop_flat_map(|(mut keys, waits)| {
+    let wanted = wanted.prop_map(|keys| (keys, false));
+    let whole = subsequence(vec![keys::MEMORY, keys::COUNT, keys::GPU], 0..=3).prop_map(|mut keys| {
+        keys.push(keys::PROFILE);
+        (keys, true)
+    });
+    let wanted = prop_oneof![3 => wanted, 1 => whole];
+    (wanted, any::<bool>()).prop_flat_map(|((mut keys, is_whole), waits)| {
         keys.extend(waits.then_some(keys::WAIT));
+        let value = |key: &'static str| match (key, is_whole) {
+            (keys::PROFILE, true) => Just("gpu".to_owned()).boxed(),
+            _ => value(key),
+        };
         let values: Vec<_> = keys.iter().map(|key| value(key)).collect();
         values.prop_map(move |values| keys.iter().map(|key| (*key).to_owned()).zip(values).collect())
     })

@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::mount::{self, Mark};
-use super::{ContainerEdits, Hook, HookStage, OtherDevice};
-use crate::mig::{Access, DeviceNode, DeviceNumber, MigUuid};
+use super::mark::{self, Mark};
+use super::{ContainerEdits, Hook, HookStage, OtherDevice, mount, spec};
+use crate::mig::{Access, DeviceName, DeviceNode, DeviceNumber};
 
 /// What CUDA, NVIDIA's own tools and its container stack read.
 pub const VISIBLE_DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
@@ -21,6 +21,12 @@ pub const NODES_ARGUMENT: &str = "--nodes";
 /// The hook argument that knows the mounts that were edited in, by their marks.
 pub const MOUNTS_ARGUMENT: &str = "--mounts";
 
+/// The hook argument that says by which marks others' hooks are known that were edited in.
+pub const HOOKS_ARGUMENT: &str = "--hooks";
+
+/// The hook argument that says which further variable was set: `NAME=VALUE`.
+pub const VARIABLE_ARGUMENT: &str = "--env";
+
 /// The hook argument that says that all other devices were denied, and which were not: `c10:229,b7:0,...`, or [`NONE`].
 pub const OTHERS_ARGUMENT: &str = "--others";
 
@@ -31,18 +37,18 @@ const NONE: &str = "none";
 pub const CONFIG_ARGUMENT: &str = "--config";
 
 /// The variable and the nodes for these devices. What several devices share appears once.
-pub fn for_devices<'a>(devices: impl Iterator<Item = (&'a MigUuid, &'a [DeviceNode])>) -> ContainerEdits {
+pub fn for_devices<'a>(devices: impl Iterator<Item = (DeviceName, &'a [DeviceNode])>) -> ContainerEdits {
     let mut edits = ContainerEdits::default();
-    let mut uuids = Vec::new();
-    for (uuid, nodes) in devices {
-        uuids.push(uuid.to_string());
+    let mut names = Vec::new();
+    for (name, nodes) in devices {
+        names.push(name.to_string());
         for node in nodes {
             if !edits.nodes.contains(node) {
                 edits.nodes.push(node.clone());
             }
         }
     }
-    edits.env.push((VISIBLE_DEVICES.to_owned(), uuids.join(",")));
+    edits.env.push((VISIBLE_DEVICES.to_owned(), names.join(",")));
     edits
 }
 
@@ -61,13 +67,25 @@ pub fn with_hooks(mut edits: ContainerEdits, program: &Path, config: Option<&Pat
     };
     let mut confirm = command("createRuntime");
     for (name, value) in &edits.env {
-        if name == VISIBLE_DEVICES {
-            confirm.extend([DEVICES_ARGUMENT.to_owned(), value.clone()]);
-        }
+        confirm.extend(match name.as_str() {
+            VISIBLE_DEVICES => [DEVICES_ARGUMENT.to_owned(), value.clone()],
+            _ => [VARIABLE_ARGUMENT.to_owned(), format!("{name}={value}")],
+        });
     }
     confirm.extend([NODES_ARGUMENT.to_owned(), print_nodes(&edits.nodes)]);
     if !edits.mounts.is_empty() {
-        confirm.extend([MOUNTS_ARGUMENT.to_owned(), mount::print_marks(&edits.mounts)]);
+        let marks = edits
+            .mounts
+            .iter()
+            .map(|mount| Mark::of_mount(&mount::entry(mount)));
+        confirm.extend([MOUNTS_ARGUMENT.to_owned(), mark::print(marks)]);
+    }
+    if !edits.others_hooks.is_empty() {
+        let entries = edits.others_hooks.iter().map(spec::others_hook_entry);
+        confirm.extend([
+            HOOKS_ARGUMENT.to_owned(),
+            mark::print(entries.map(|entry| Mark::of_hook(&entry))),
+        ]);
     }
     if let Some(allowed) = &edits.deny_others {
         confirm.extend([OTHERS_ARGUMENT.to_owned(), print_others(allowed)]);
@@ -85,8 +103,8 @@ pub fn with_hooks(mut edits: ContainerEdits, program: &Path, config: Option<&Pat
     edits
 }
 
-/// What was edited in besides annotations, from the hooks that were written then; none where none of them says it. Of the
-/// mounts the hooks have no more than their marks.
+/// What was edited in besides annotations, from the hooks that were written then; none where none of them says it. Of
+/// mounts and others' hooks they have no more than their marks.
 pub fn recover(mut hooks: Vec<Hook>) -> Option<ContainerEdits> {
     let names_devices = |hook: &Hook| hook.args.iter().any(|arg| arg == DEVICES_ARGUMENT);
     // An administrator's own entry for this program may stand beside ours.
@@ -98,20 +116,41 @@ pub fn recover(mut hooks: Vec<Hook>) -> Option<ContainerEdits> {
         Some(text) => Some(parse_others(text)?),
         None => None,
     };
+    let mut env = vec![(VISIBLE_DEVICES.to_owned(), devices.to_owned())];
+    env.extend(hooks.iter().flat_map(variables));
     Some(ContainerEdits {
-        annotations: Vec::new(),
-        env: vec![(VISIBLE_DEVICES.to_owned(), devices.to_owned())],
+        env,
         nodes,
         deny_others,
-        mounts: Vec::new(),
         hooks,
+        ..ContainerEdits::default()
     })
 }
 
 /// The marks of the mounts that were edited in with these hooks.
 pub(super) fn mounts(hooks: &[Hook]) -> Vec<Mark> {
-    let said = hooks.iter().find_map(|hook| argument(hook, MOUNTS_ARGUMENT));
-    said.and_then(mount::parse_marks).unwrap_or_default()
+    marks(hooks, MOUNTS_ARGUMENT)
+}
+
+/// The marks of others' hooks that were edited in with these.
+pub(super) fn others_hooks(hooks: &[Hook]) -> Vec<Mark> {
+    marks(hooks, HOOKS_ARGUMENT)
+}
+
+fn marks(hooks: &[Hook], name: &str) -> Vec<Mark> {
+    let said = hooks.iter().find_map(|hook| argument(hook, name));
+    said.and_then(mark::parse).unwrap_or_default()
+}
+
+/// The further variables that a hook says were set.
+fn variables(hook: &Hook) -> Vec<(String, String)> {
+    let after = hook.args.iter().zip(hook.args.iter().skip(1));
+    let said = after.filter(|(name, _)| *name == VARIABLE_ARGUMENT);
+    let pair = |text: &String| {
+        text.split_once('=')
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    said.filter_map(|(_, text)| pair(text)).collect()
 }
 
 /// The configuration that our own hooks were told to go by; none where the default one holds.

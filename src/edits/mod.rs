@@ -3,8 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cdi;
 pub mod device;
+pub mod driver;
 pub mod guard;
+mod mark;
 pub mod mask;
 pub mod mount;
 pub mod spec;
@@ -31,6 +34,23 @@ pub struct ContainerEdits {
     pub mounts: Vec<Mount>,
     /// Hooks to run later in the container's life.
     pub hooks: Vec<Hook>,
+    /// Hooks of others that come along: NVIDIA's, from its CDI file.
+    pub others_hooks: Vec<OthersHook>,
+}
+
+impl ContainerEdits {
+    /// These, and others behind them.
+    #[must_use]
+    pub fn and(mut self, others: ContainerEdits) -> ContainerEdits {
+        self.annotations.extend(others.annotations);
+        self.env.extend(others.env);
+        self.nodes.extend(others.nodes);
+        self.deny_others = self.deny_others.or(others.deny_others);
+        self.mounts.extend(others.mounts);
+        self.hooks.extend(others.hooks);
+        self.others_hooks.extend(others.others_hooks);
+        self
+    }
 }
 
 /// A device that a container was given by others.
@@ -61,3 +81,28 @@ pub struct Hook {
     /// Its arguments, the program's name first.
     pub args: Vec<String>,
 }
+
+/// A hook entry of another program in config.json.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OthersHook {
+    /// When it runs: one of [`STAGES`].
+    pub stage: &'static str,
+    /// The program: absolute.
+    pub path: PathBuf,
+    /// Its arguments, the program's name first.
+    pub args: Vec<String>,
+    /// Its environment.
+    pub env: Vec<String>,
+    /// How long it may take, in seconds.
+    pub timeout: Option<u64>,
+}
+
+/// The stages that a config.json's hooks have.
+pub const STAGES: [&str; 6] = [
+    "prestart",
+    "createRuntime",
+    "createContainer",
+    "startContainer",
+    "poststart",
+    "poststop",
+];

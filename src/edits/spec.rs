@@ -6,8 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use super::guard::Change;
-use super::mount::{self, Mark};
-use super::{ContainerEdits, Hook, HookStage, OtherDevice, device};
+use super::mark::Mark;
+use super::{ContainerEdits, Hook, HookStage, OtherDevice, OthersHook, STAGES, device, mount};
 use crate::failure::Failure;
 use crate::mig::{DeviceNode, DeviceNumber};
 
@@ -45,6 +45,9 @@ pub fn write(spec: &mut Value, edits: &ContainerEdits, user_namespace: bool) -> 
     for hook in &edits.hooks {
         array(object(root, "hooks")?, stage_key(hook.stage))?.push(hook_entry(hook));
     }
+    for hook in &edits.others_hooks {
+        array(object(root, "hooks")?, hook.stage)?.push(others_hook_entry(hook));
+    }
     Ok(())
 }
 
@@ -61,7 +64,7 @@ fn allow(device: &OtherDevice) -> Value {
     json!({"allow": true, "type": kind, "major": major, "minor": minor, "access": "rwm"})
 }
 
-/// Takes exactly those edits out again, wherever they stand; mounts by what their hooks say of them. What they replaced
+/// Takes exactly those edits out again, wherever they stand; mounts and others' hooks by what ours say of them. What they replaced
 /// (a variable of that name, a device or node's mount at the same path) is lost.
 pub fn take_out(spec: &mut Value, edits: &ContainerEdits) {
     if let Some(annotations) = spec.get_mut("annotations").and_then(Value::as_object_mut) {
@@ -86,7 +89,13 @@ pub fn take_out(spec: &mut Value, edits: &ContainerEdits) {
     }
     let mounts = device::mounts(&edits.hooks);
     if !mounts.is_empty() {
-        remove(spec, "/mounts", |entry| mounts.contains(&Mark::of_entry(entry)));
+        remove(spec, "/mounts", |entry| mounts.contains(&Mark::of_mount(entry)));
+    }
+    let hooks = device::others_hooks(&edits.hooks);
+    for stage in STAGES.into_iter().filter(|_| !hooks.is_empty()) {
+        remove(spec, &format!("/hooks/{stage}"), |entry| {
+            hooks.contains(&Mark::of_hook(entry))
+        });
     }
     if let Some(allowed) = &edits.deny_others {
         for rule in denial(allowed) {
@@ -215,6 +224,19 @@ fn hook_entry(hook: &Hook) -> Value {
         "args": hook.args,
         "env": [HOOK_ENVIRONMENT],
     })
+}
+
+/// As config.json has another program's hook.
+pub(super) fn others_hook_entry(hook: &OthersHook) -> Value {
+    let mut entry = json!({
+        "path": hook.path.to_string_lossy(),
+        "args": hook.args,
+        "env": hook.env,
+    });
+    if let Some(timeout) = hook.timeout {
+        entry["timeout"] = timeout.into();
+    }
+    entry
 }
 
 fn stage_key(stage: HookStage) -> &'static str {

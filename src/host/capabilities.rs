@@ -9,14 +9,16 @@ use crate::failure::Failure;
 use crate::mig::{ComputeInstanceId, DeviceMinor, GpuInstanceId};
 
 /// The driver's majors, from /proc/devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Majors {
     /// `nvidia` (since R550) or `nvidia-frontend`: the GPUs and nvidiactl.
     pub gpu: u32,
-    /// `nvidia-caps`: capabilities.
-    pub caps: u32,
     /// `nvidia-uvm`: unified memory, without which no CUDA program runs.
     pub uvm: u32,
+    /// `nvidia-caps`: capabilities. A driver before MIG has none.
+    caps: Option<u32>,
+    /// The file that they were read from.
+    path: PathBuf,
 }
 
 const PROC: &str = "/proc must be mounted here; driver.proc names another folder";
@@ -44,9 +46,18 @@ impl Majors {
         let gpu = ["nvidia", "nvidia-frontend"];
         Ok(Majors {
             gpu: of(&gpu).ok_or_else(|| module_missing(&path, &gpu, "nvidia"))?,
-            caps: of(&["nvidia-caps"]).ok_or_else(|| too_old(&path))?,
             uvm: of(&["nvidia-uvm"]).ok_or_else(|| module_missing(&path, &["nvidia-uvm"], "nvidia-uvm"))?,
+            caps: of(&["nvidia-caps"]),
+            path,
         })
+    }
+
+    /// The capabilities' major, which a MIG device needs.
+    ///
+    /// # Errors
+    /// A host failure where the driver has none.
+    pub fn caps(&self) -> Result<u32, Failure> {
+        self.caps.ok_or_else(|| too_old(&self.path))
     }
 }
 

@@ -18,8 +18,10 @@ pub use nodes::number_at;
 pub use nvml::Survey;
 
 use crate::config::{Config, Driver, Nvml, Unmanaged};
+use crate::edits::ContainerEdits;
+use crate::edits::driver::DriverFile;
 use crate::failure::Failure;
-use crate::mig::{Checked, DeviceNode, Gpu, Gpus, Inventory, MigDevice, MigMode};
+use crate::mig::{Checked, Device, DeviceNode, Gpu, Gpus, Inventory, MigMode};
 use nvml::{Asker, Certain, Everything, Trouble};
 use snapshot::Key;
 use stuck::Marks;
@@ -75,11 +77,13 @@ impl Host {
         })
     }
 
-    /// The same, with every GPU asked: one that answers is not left alone any more.
+    /// The same, with every GPU asked: one that answers is not left alone any more. The driver's files are looked for
+    /// anew by the next container that asks.
     ///
     /// # Errors
     /// As [`Host::survey`].
     pub fn refresh(&self) -> Result<Inventory, Failure> {
+        driver::forget(&self.ledger);
         Ok(self.ask_for(Everything::default())?.inventory)
     }
 
@@ -104,6 +108,22 @@ impl Host {
         }
         self.version.replace(inventory.driver.clone());
         Ok(found)
+    }
+
+    /// The driver's files on this machine: as they were remembered, while nothing that can be seen has changed.
+    ///
+    /// # Errors
+    /// A host failure where the driver isn't loaded, or there is no library of its version.
+    pub fn driver_files(&self) -> Result<Vec<DriverFile>, Failure> {
+        driver::files(&self.driver, &self.ledger)
+    }
+
+    /// What NVIDIA's own CDI file gives to every container.
+    ///
+    /// # Errors
+    /// A host failure where there is none that can be used.
+    pub fn cdi_edits(&self) -> Result<ContainerEdits, Failure> {
+        driver::common_edits(&self.driver.cdi)
     }
 
     /// What was remembered last, whether or not it still holds: for telling people what changed.
@@ -145,19 +165,12 @@ impl Host {
     }
 
     /// These devices, as the inventory that they were chosen from has them, and nothing else.
-    fn question(&self, devices: &[(&Gpu, &MigDevice)]) -> Inventory {
-        let mut gpus: Vec<&Gpu> = devices.iter().map(|(gpu, _)| *gpu).collect();
+    fn question(&self, devices: &[Device<'_>]) -> Inventory {
+        let mut gpus: Vec<&Gpu> = devices.iter().map(|device| device.gpu()).collect();
         gpus.sort_by_key(|gpu| gpu.pci);
         gpus.dedup_by_key(|gpu| gpu.pci);
-        let on = |gpu: &Gpu| {
-            let on_it = devices.iter().filter(|(of, _)| of.pci == gpu.pci);
-            on_it.map(|(_, device)| (*device).clone()).collect()
-        };
         let asked = |gpu: &Gpu| Gpu {
-            mig: MigMode::Enabled {
-                profiles: gpu.profiles().to_vec(),
-                devices: on(gpu),
-            },
+            mig: asked_of(gpu, devices),
             ..gpu.clone()
         };
         Inventory {
@@ -175,6 +188,21 @@ impl Host {
             deadline: self.nvml.deadline,
             progress: self.progress,
         }
+    }
+}
+
+/// A GPU's mode with those of its devices that are asked about.
+fn asked_of(gpu: &Gpu, devices: &[Device<'_>]) -> MigMode {
+    let asked = |asked: &Device<'_>| match asked {
+        Device::Mig { gpu: of, device } if of.pci == gpu.pci => Some((*device).clone()),
+        _ => None,
+    };
+    match &gpu.mig {
+        MigMode::Enabled { profiles, .. } => MigMode::Enabled {
+            profiles: profiles.clone(),
+            devices: devices.iter().filter_map(asked).collect(),
+        },
+        whole => whole.clone(),
     }
 }
 
@@ -197,7 +225,7 @@ impl Gpus for Host {
         now.is_some() && *self.seen.borrow() != now
     }
 
-    fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure> {
+    fn check(&self, devices: &[Device<'_>]) -> Result<Vec<Checked>, Failure> {
         driver::loaded(&self.driver.proc)?;
         let question = Certain {
             known: self.question(devices),
@@ -205,17 +233,17 @@ impl Gpus for Host {
             on_demand_alone: !self.marks().in_force().is_empty(),
         };
         let answers = self.marked(self.asker(&self.library()).check(&question))?;
-        let of = |(_, device): &(&Gpu, &MigDevice)| {
+        let of = |device: &Device<'_>| {
             let mut asked = question.known.devices().zip(&answers);
             asked
-                .find(|((_, asked), _)| asked.uuid == device.uuid)
+                .find(|(asked, _)| asked.is_called(&device.name()))
                 .map(|(_, answer)| answer.clone())
         };
         let answers = devices.iter().map(of).collect::<Option<_>>();
         answers.ok_or_else(|| nvml::broken("it left a device out"))
     }
 
-    fn nodes(&self, gpu: &Gpu, device: &MigDevice) -> Result<Vec<DeviceNode>, Failure> {
-        nodes::of_device(&self.driver, gpu, device)
+    fn nodes(&self, device: Device<'_>) -> Result<Vec<DeviceNode>, Failure> {
+        nodes::of_device(&self.driver, device)
     }
 }

@@ -12,18 +12,19 @@ use nix::sys::stat::{Mode, SFlag, major, makedev, minor, mknod};
 use super::capabilities::{self, Capability, Majors};
 use crate::config::Driver;
 use crate::failure::Failure;
-use crate::mig::{Access, DeviceNode, DeviceNumber, Gpu, MigDevice};
+use crate::mig::{Access, Device, DeviceNode, DeviceNumber};
 
 /// nvidiactl's minor.
 const CONTROL_MINOR: u32 = 255;
 
-/// The nodes that are the right to use `device`, in the order in which a container gets them.
+/// The nodes that are the right to use `device`, in the order in which a container gets them. A GPU as a whole has no
+/// capability.
 ///
 /// # Errors
 /// A host failure that names the node, what is wrong with it, and the command that makes it.
-pub fn of_device(driver: &Driver, gpu: &Gpu, device: &MigDevice) -> Result<Vec<DeviceNode>, Failure> {
+pub fn of_device(driver: &Driver, device: Device<'_>) -> Result<Vec<DeviceNode>, Failure> {
     let majors = Majors::read(&driver.proc)?;
-    let caps = capabilities::of_device(&driver.proc, gpu.minor, device.gi, device.ci)?;
+    let gpu = device.gpu();
     let mut nodes = Vec::with_capacity(6);
     for (name, major, minor) in [
         ("nvidiactl".to_owned(), majors.gpu, CONTROL_MINOR),
@@ -33,8 +34,11 @@ pub fn of_device(driver: &Driver, gpu: &Gpu, device: &MigDevice) -> Result<Vec<D
     ] {
         nodes.push(existing(&driver.dev, &name, DeviceNumber { major, minor })?);
     }
-    for cap in &caps {
-        nodes.push(capability(&driver.dev, majors.caps, cap)?);
+    if let Device::Mig { device, .. } = device {
+        let major = majors.caps()?;
+        for cap in &capabilities::of_device(&driver.proc, gpu.minor, device.gi, device.ci)? {
+            nodes.push(capability(&driver.dev, major, cap)?);
+        }
     }
     Ok(nodes)
 }

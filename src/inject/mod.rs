@@ -14,6 +14,7 @@ pub mod cgroup_v2;
 mod device_program;
 mod file;
 mod ground;
+pub mod layout;
 mod mask;
 mod mountinfo;
 mod namespace;

@@ -4,13 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::files::Document;
-use super::{Holder, Lease, LeaseId, LeaseState, LeasedDevice, VERSION};
-use crate::mig::MigUuid;
+use super::record::layout;
+use super::{Holder, Lease, LeaseId, LeaseState, LeasedDevice};
+use crate::mig::DeviceName;
 
 /// One held device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRecord {
-    /// The layout of this record: [`VERSION`].
+    /// The layout of this record: its lease's.
     pub version: u32,
     /// The lease that holds it. Where that is gone, this is what a writer left that was killed.
     pub lease: LeaseId,
@@ -32,7 +33,7 @@ impl DeviceRecord {
     /// The records of a lease's devices.
     pub fn of(lease: &Lease) -> impl Iterator<Item = DeviceRecord> {
         lease.devices.iter().map(|device| DeviceRecord {
-            version: VERSION,
+            version: layout(&lease.devices),
             lease: lease.id.clone(),
             of: lease.devices.len(),
             device: device.without_nodes(),
@@ -44,8 +45,8 @@ impl DeviceRecord {
     }
 
     /// The file that the record of that device is in. The name of a device before driver R470 has slashes in it.
-    pub fn file_name_of(uuid: &MigUuid) -> String {
-        uuid.to_string().replace('/', ":")
+    pub fn file_name_of(device: &DeviceName) -> String {
+        device.to_string().replace('/', ":")
     }
 
     /// What all of a lease's records say of it: whose it is, and which devices it holds. None where they are not all
@@ -58,12 +59,13 @@ impl DeviceRecord {
         }
         // A writer may have been killed between two of them: the younger one knows more.
         let youngest = records.iter().max_by_key(|record| record.written)?.clone();
+        let devices: Vec<LeasedDevice> = records.into_iter().map(|record| record.device).collect();
         Some(Lease {
-            version: VERSION,
+            version: layout(&devices),
             id: first.lease,
             state: youngest.state,
             holder: youngest.holder,
-            devices: records.into_iter().map(|record| record.device).collect(),
+            devices,
             request: Default::default(),
             boot_id: youngest.boot_id,
             driver: String::new(),
@@ -78,6 +80,6 @@ impl Document for DeviceRecord {
     }
 
     fn file_name(&self) -> String {
-        DeviceRecord::file_name_of(self.device.uuid())
+        DeviceRecord::file_name_of(&self.device.name())
     }
 }

@@ -21,7 +21,7 @@ use crate::failure::Failure;
 const LARGEST: u64 = 1 << 20;
 
 /// A document that is kept in a file of the ledger.
-pub trait Document: DeserializeOwned + Serialize {
+pub trait Document: DeserializeOwned {
     /// The layout that it was written in.
     fn version(&self) -> u32;
 
@@ -145,7 +145,7 @@ fn newer_version(text: &str) -> Option<u32> {
 
 /// Writes a document into `unfinished` and renames that into place: whole, or not at all. Who writes holds the lock, so
 /// that one unfinished file is enough, and what a killed writer left is the next one's to overwrite.
-pub fn write<D: Document>(unfinished: &Path, folder: &Path, document: &D) -> io::Result<()> {
+pub fn write<D: Document + Serialize>(unfinished: &Path, folder: &Path, document: &D) -> io::Result<()> {
     let bytes = serde_json::to_vec(document)?;
     let mut file = OpenOptions::new()
         .write(true)

@@ -3,11 +3,15 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::files::{self, Document, entries, make_private, read, unusable, write};
 use super::liveness::Here;
 use super::lock::{self, Lock};
+use super::record::layout;
+use super::seal::Seal;
 use super::unreadable::{Unreadable, known_by_records};
-use super::{DeviceRecord, Lease, LeaseId, VERSION};
+use super::{DeviceRecord, Lease, LeaseId};
 use crate::failure::Failure;
 
 /// The folder of leases.
@@ -20,6 +24,8 @@ pub struct Ledger {
 #[derive(Debug)]
 pub struct LockedLedger<'ledger> {
     ledger: &'ledger Ledger,
+    // Before the lock, and so dropped before it.
+    seal: Seal,
     _lock: Lock,
 }
 
@@ -70,6 +76,7 @@ impl Ledger {
         let lock = lock::take(&self.dir.join("lock"))?;
         Ok(LockedLedger {
             ledger: self,
+            seal: Seal::look([self.leases(), self.devices()]),
             _lock: lock,
         })
     }
@@ -82,17 +89,29 @@ impl Ledger {
     pub fn contents(&self) -> Result<Contents, Failure> {
         let mut contents = Contents::default();
         for path in entries(&self.leases())? {
-            match read(&path) {
-                Ok(Some(lease)) => contents.leases.push(lease),
-                Ok(None) => {}
-                Err(why) => contents.unreadable.push(Unreadable::new(path, &why)),
-            }
+            self.read_into(&mut contents, path);
         }
         contents.leases.sort_by(|a, b| a.id.cmp(&b.id));
-        if !contents.unreadable.is_empty() {
-            known_by_records(&mut contents.unreadable, &self.devices())?;
-        }
+        self.fill_in(&mut contents)?;
         Ok(contents)
+    }
+
+    /// Reads one lease's file; `path` may be its name alone.
+    pub(super) fn read_into(&self, contents: &mut Contents, path: impl AsRef<Path>) {
+        let path = self.leases().join(path);
+        match read(&path) {
+            Ok(Some(lease)) => contents.leases.push(lease),
+            Ok(None) => {}
+            Err(why) => contents.unreadable.push(Unreadable::new(path, &why)),
+        }
+    }
+
+    /// Fills in what is known of leases that couldn't be read.
+    pub(super) fn fill_in(&self, contents: &mut Contents) -> Result<(), Failure> {
+        match contents.unreadable.is_empty() {
+            true => Ok(()),
+            false => known_by_records(&mut contents.unreadable, &self.devices()),
+        }
     }
 
     /// The lease of that id, if there is one.
@@ -135,7 +154,7 @@ impl Ledger {
         self.dir.join("leases")
     }
 
-    fn devices(&self) -> PathBuf {
+    pub(super) fn devices(&self) -> PathBuf {
         self.dir.join("devices")
     }
 
@@ -177,11 +196,27 @@ impl LockedLedger<'_> {
         self.write(&leases, lease)
     }
 
+    /// Whether nobody but this program has changed the ledger, so that every lease has its devices' records.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.seal.is_whole()
+    }
+
+    /// Takes note that all that is in the ledger was read, and is as this program writes it: leases of this version, or such
+    /// as their records tell.
+    pub fn seal(&mut self) {
+        self.seal.mend();
+    }
+
     pub(super) fn ledger(&self) -> &Ledger {
         self.ledger
     }
 
-    pub(super) fn write<D: Document>(&mut self, folder: &Path, document: &D) -> Result<(), Failure> {
+    pub(super) fn write<D: Document + Serialize>(
+        &mut self,
+        folder: &Path,
+        document: &D,
+    ) -> Result<(), Failure> {
+        self.seal.touch();
         let unfinished = self.ledger.unfinished();
         let mut written = write(&unfinished, folder, document);
         if written
@@ -205,12 +240,12 @@ impl LockedLedger<'_> {
     /// # Errors
     /// As [`LockedLedger::put`].
     pub(super) fn upgrade(&mut self, lease: &Lease) -> Result<(), Failure> {
-        match lease.version {
-            VERSION => Ok(()),
-            _ => self.put(&Lease {
-                version: VERSION,
+        match layout(&lease.devices) {
+            version if version > lease.version => self.put(&Lease {
+                version,
                 ..lease.clone()
             }),
+            _ => Ok(()),
         }
     }
 
@@ -220,11 +255,12 @@ impl LockedLedger<'_> {
     /// # Errors
     /// A host failure where a file can't be removed. A record that stays behind keeps nothing out of use.
     pub fn remove(&mut self, lease: &Lease) -> Result<(), Failure> {
+        self.seal.touch();
         if !files::remove(&self.ledger.leases().join(Lease::file_name_of(&lease.id)))? {
             return Ok(());
         }
-        for uuid in lease.uuids() {
-            files::remove(&self.ledger.devices().join(DeviceRecord::file_name_of(uuid)))?;
+        for name in lease.names() {
+            files::remove(&self.ledger.devices().join(DeviceRecord::file_name_of(&name)))?;
         }
         Ok(())
     }
@@ -234,6 +270,7 @@ impl LockedLedger<'_> {
     /// # Errors
     /// A host failure where a file can't be removed.
     pub fn discard(&mut self, unreadable: &Unreadable) -> Result<(), Failure> {
+        self.seal.touch();
         files::remove(&unreadable.path)?;
         let id = unreadable.id();
         for path in entries(&self.ledger.devices())? {
@@ -250,6 +287,7 @@ impl LockedLedger<'_> {
     /// # Errors
     /// A host failure where one can't be removed.
     pub fn sweep(&mut self, leftover: &Path) -> Result<(), Failure> {
+        self.seal.touch();
         files::remove(leftover).map(drop)
     }
 }

@@ -8,6 +8,7 @@
 //! | what is seen                                     | it is   | because                                                |
 //! |--------------------------------------------------|---------|--------------------------------------------------------|
 //! | it was recorded in another pid namespace         | unknown | its number is another process's here, or nobody's      |
+//! | its start and a leader that runs (/proc/PID/stat) | alive  | one read shows both; what follows isn't asked then     |
 //! | nobody has its number (ESRCH)                    | gone    | a zombie still has it, so it was reaped as well        |
 //! | its number is a thread's now (EINVAL, ENOENT)    | gone    | it was a process's when it was recorded (`process::name`) |
 //! | another start time                               | gone    | a number is given anew only when it has become free    |

@@ -4,7 +4,9 @@
 //! /run/oci-mig-hook/          root's, 0700: gone after a reboot, and every lease with it
 //!     lock                    flock(2): whoever holds it may change what follows
 //!     leases/<lease id>.json  one lease
-//!     devices/<uuid>          one held device, for when its lease can't be read: written before it, removed after it
+//!     devices/<uuid>          one held device: what a reservation reads (`index`), and what tells when the lease can't be read.
+//!                             Written before it, removed after it
+//!                             The times of change of leases/ and devices/ are a seal: nobody else changed them (`seal`)
 //!     waiting/<number>.json   one who waits, and its place (`queue`)
 //!     unfinished              what is being written: whole, it is renamed into its place above. One is enough under the
 //!                             lock; what a killed writer left is the next one's to overwrite
@@ -44,7 +46,8 @@
 //! in [`transition`], pure; what they are fed is read by [`liveness`].
 //!
 //! Each row is one rename or one unlink of the lease. Its devices' records are written before it and removed after it, one
-//! by one. Whoever is killed lets go of the lock, and leaves the lease as it was or as it is to be:
+//! by one. Whoever is killed lets go of the lock, and leaves the lease as it was or as it is to be. Where its records say
+//! something else the next reservation leaves it alone as long as these say that it stands:
 //!
 //! | who is killed           | where                       | what stands                    | what becomes of it           |
 //! |-------------------------|-----------------------------|--------------------------------|------------------------------|
@@ -71,12 +74,14 @@
 
 mod device_record;
 mod files;
+mod index;
 mod judge;
 mod ledger;
 pub mod liveness;
 mod lock;
 mod queue;
 mod record;
+mod seal;
 pub mod transition;
 mod unreadable;
 mod watch;
@@ -85,6 +90,9 @@ pub use device_record::DeviceRecord;
 pub use judge::{Judge, Judged, Judgement};
 pub use ledger::{Contents, Ledger, LockedLedger};
 pub use queue::Ticket;
-pub use record::{Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Process, VERSION};
+pub use record::{
+    Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedGpu, LeasedMig, Process, VERSION,
+    layout,
+};
 pub use unreadable::Unreadable;
 pub use watch::{End, Watch};

@@ -12,17 +12,21 @@ use serde::{Deserialize, Serialize};
 use super::files::{self, Document, entries, make_private, read};
 use super::liveness::{self, Here};
 use super::transition::ProcessState;
-use super::{Ledger, LockedLedger, Process, VERSION};
+use super::{Ledger, LockedLedger, Process};
 use crate::failure::Failure;
-use crate::mig::MigUuid;
+use crate::mig::DeviceName;
 
 /// For how long after its time a ticket still counts: its waiter may be about to try a last time.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The layout of a ticket. One that avoids a whole GPU an earlier program can't read, and it loses nothing by that: no
+/// device that such a program could give serves who waits for a GPU.
+const LAYOUT: u32 = 2;
+
 /// One who waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
-    /// The layout of this record: [`VERSION`].
+    /// The layout of this record: [`LAYOUT`].
     pub version: u32,
     /// Its place: before every higher one.
     pub number: u64,
@@ -36,7 +40,7 @@ pub struct Ticket {
     /// driver objects.
     pub served: bool,
     /// Devices that wouldn't serve it, though they are free: somebody uses them without a lease.
-    pub avoids: Vec<MigUuid>,
+    pub avoids: Vec<DeviceName>,
     /// The kernel's boot id when it was written.
     pub boot_id: String,
     /// Since when it waits: milliseconds of CLOCK_BOOTTIME.
@@ -58,7 +62,7 @@ impl Ticket {
     ) -> Result<Ticket, Failure> {
         let since = liveness::now();
         Ok(Ticket {
-            version: VERSION,
+            version: LAYOUT,
             number: 0,
             container: container.to_owned(),
             process: here.name_process(nix::unistd::getpid().as_raw())?,

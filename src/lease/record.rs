@@ -11,17 +11,27 @@ use super::files::Document;
 use crate::cgroup::CgroupPath;
 use crate::failure::Failure;
 use crate::mig::{
-    ComputeInstanceId, DeviceMinor, DeviceNode, Gpu, GpuInstanceId, GpuUuid, MigDevice, MigUuid, PciBusId,
-    Profile,
+    ComputeInstanceId, Device, DeviceMinor, DeviceName, DeviceNode, GpuInstanceId, GpuUuid, Kind, MigUuid,
+    PciBusId, Profile,
 };
 
-/// The layout that this program writes, and the newest that it reads. 1 had no records of devices beside it.
-pub const VERSION: u32 = 2;
+/// The newest layout that this program reads. 1 had no records of devices beside it; 2 knew no whole GPUs.
+///
+/// What is written is of the oldest layout since 2 that can say it ([`layout`]), so that an earlier program beside this one
+/// goes on reading leases of MIG devices. One of a whole GPU it sees for what it is, of a newer layout, and its device's
+/// record too: then it hands out nothing, since that GPU may be in MIG mode by the time that it looks.
+pub const VERSION: u32 = 3;
+
+/// The layout for a lease or record of these devices.
+pub fn layout(devices: &[LeasedDevice]) -> u32 {
+    let is_whole = |device: &LeasedDevice| matches!(device, LeasedDevice::Gpu(_));
+    if devices.iter().any(is_whole) { 3 } else { 2 }
+}
 
 /// One lease: a holder and the devices that are its own until it is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// The layout of this record: [`VERSION`].
+    /// The layout of this record: what [`layout`] says.
     pub version: u32,
     /// The key.
     pub id: LeaseId,
@@ -104,6 +114,8 @@ pub struct Process {
 pub enum LeasedDevice {
     /// A MIG device.
     Mig(LeasedMig),
+    /// A whole GPU.
+    Gpu(LeasedGpu),
 }
 
 /// A MIG device under a lease.
@@ -125,6 +137,19 @@ pub struct LeasedMig {
     pub ci: ComputeInstanceId,
     /// Its profile when it was leased.
     pub profile: Profile,
+    /// The device nodes that are the right to use it.
+    pub nodes: Vec<DeviceNode>,
+}
+
+/// A whole GPU under a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeasedGpu {
+    /// The GPU.
+    pub uuid: GpuUuid,
+    /// Where it sits.
+    pub pci: PciBusId,
+    /// Its minor.
+    pub minor: DeviceMinor,
     /// The device nodes that are the right to use it.
     pub nodes: Vec<DeviceNode>,
 }
@@ -185,19 +210,31 @@ impl From<LeaseId> for String {
 
 impl LeasedDevice {
     /// The name that the container's environment gets.
-    pub fn uuid(&self) -> &MigUuid {
+    pub fn name(&self) -> DeviceName {
         match self {
-            LeasedDevice::Mig(device) => &device.uuid,
+            LeasedDevice::Mig(device) => device.uuid.clone().into(),
+            LeasedDevice::Gpu(gpu) => gpu.uuid.clone().into(),
         }
     }
 
-    /// Whether this is `device` of that GPU, or was in its very place, so that its nodes are that device's now.
-    fn is(&self, gpu: &GpuUuid, device: &MigDevice) -> bool {
+    /// Of which kind it is.
+    pub fn kind(&self) -> Kind {
         match self {
-            LeasedDevice::Mig(leased) => {
-                let same_place = leased.gpu == *gpu && leased.gi == device.gi && leased.ci == device.ci;
+            LeasedDevice::Mig(device) => Kind::Mig(device.profile),
+            LeasedDevice::Gpu(_) => Kind::Gpu,
+        }
+    }
+
+    /// Whether this is `device`, or was in its very place, so that its nodes are that device's now. A GPU whose MIG mode
+    /// was switched meanwhile is in the place of all of its devices, and they are in its.
+    fn is(&self, device: Device<'_>) -> bool {
+        match (self, device) {
+            (LeasedDevice::Mig(leased), Device::Mig { gpu, device }) => {
+                let same_place = leased.gpu == gpu.uuid && leased.gi == device.gi && leased.ci == device.ci;
                 same_place || leased.uuid == device.uuid
             }
+            (LeasedDevice::Mig(leased), Device::Whole { gpu, .. }) => leased.gpu == gpu.uuid,
+            (LeasedDevice::Gpu(leased), device) => leased.uuid == device.gpu().uuid,
         }
     }
 
@@ -205,6 +242,7 @@ impl LeasedDevice {
     pub fn nodes(&self) -> &[DeviceNode] {
         match self {
             LeasedDevice::Mig(device) => &device.nodes,
+            LeasedDevice::Gpu(gpu) => &gpu.nodes,
         }
     }
 
@@ -214,6 +252,10 @@ impl LeasedDevice {
             LeasedDevice::Mig(device) => LeasedDevice::Mig(LeasedMig {
                 nodes: Vec::new(),
                 ..device.clone()
+            }),
+            LeasedDevice::Gpu(gpu) => LeasedDevice::Gpu(LeasedGpu {
+                nodes: Vec::new(),
+                ..gpu.clone()
             }),
         }
     }
@@ -234,14 +276,14 @@ impl Holder {
 }
 
 impl Lease {
-    /// Whether it holds `device` of that GPU.
-    pub fn holds(&self, gpu: &Gpu, device: &MigDevice) -> bool {
-        self.devices.iter().any(|leased| leased.is(&gpu.uuid, device))
+    /// Whether it holds `device`.
+    pub fn holds(&self, device: Device<'_>) -> bool {
+        self.devices.iter().any(|leased| leased.is(device))
     }
 
-    /// The UUIDs of its devices, in the order in which they were chosen.
-    pub fn uuids(&self) -> impl Iterator<Item = &MigUuid> {
-        self.devices.iter().map(LeasedDevice::uuid)
+    /// The names of its devices, in the order in which they were chosen.
+    pub fn names(&self) -> impl Iterator<Item = DeviceName> {
+        self.devices.iter().map(LeasedDevice::name)
     }
 
     /// The file that the lease of that id is in.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checked, DeviceMinor, DeviceNode, GpuUuid, MigDevice, MigUuid, PciBusId, Profile, Version};
+use super::{
+    Checked, Device, DeviceMinor, DeviceName, DeviceNode, GpuUuid, MigDevice, PciBusId, Profile, Version,
+};
 use crate::failure::Failure;
 
 /// Everything on this node that could be handed out, and what could not.
@@ -43,10 +45,10 @@ pub struct Gpu {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MigMode {
-    /// The GPU can't do MIG.
-    Unsupported,
-    /// It could, and is not in MIG mode.
-    Disabled,
+    /// The GPU can't do MIG: it can be handed out whole.
+    Unsupported(WholeGpu),
+    /// It could, and is not in MIG mode, now and after the next reset: likewise.
+    Disabled(WholeGpu),
     /// It is in MIG mode now and after the next reset.
     Enabled {
         /// Every profile this GPU offers, whether or not an instance of it exists.
@@ -54,6 +56,13 @@ pub enum MigMode {
         /// The devices that exist, by (GI, CI): the driver's own order.
         devices: Vec<MigDevice>,
     },
+}
+
+/// What is known of a GPU that is not cut into instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WholeGpu {
+    /// All of its memory, in MiB; absent where NVML doesn't tell it (GPUs that share the machine's own).
+    pub memory_mib: Option<u64>,
 }
 
 /// A GPU instance profile that a GPU offers.
@@ -81,7 +90,7 @@ impl Gpu {
     pub fn devices(&self) -> &[MigDevice] {
         match &self.mig {
             MigMode::Enabled { devices, .. } => devices,
-            MigMode::Disabled | MigMode::Unsupported => &[],
+            MigMode::Disabled(_) | MigMode::Unsupported(_) => &[],
         }
     }
 
@@ -89,31 +98,50 @@ impl Gpu {
     pub fn profiles(&self) -> &[GpuProfile] {
         match &self.mig {
             MigMode::Enabled { profiles, .. } => profiles,
-            MigMode::Disabled | MigMode::Unsupported => &[],
+            MigMode::Disabled(_) | MigMode::Unsupported(_) => &[],
         }
+    }
+
+    /// The GPU as a whole; none where it is in MIG mode.
+    pub fn whole(&self) -> Option<&WholeGpu> {
+        match &self.mig {
+            MigMode::Enabled { .. } => None,
+            MigMode::Disabled(whole) | MigMode::Unsupported(whole) => Some(whole),
+        }
+    }
+
+    /// All that can be handed out of it: its MIG devices, or itself.
+    pub fn offers(&self) -> impl Iterator<Item = Device<'_>> {
+        let parts = self.devices().iter();
+        let parts = parts.map(move |device| Device::Mig { gpu: self, device });
+        let whole = self.whole();
+        parts.chain(whole.map(move |whole| Device::Whole { gpu: self, whole }))
     }
 }
 
 impl Inventory {
-    /// Every MIG device with its GPU, by PCI bus id, then (GI, CI).
-    pub fn devices(&self) -> impl Iterator<Item = (&Gpu, &MigDevice)> {
-        self.gpus
-            .iter()
-            .flat_map(|gpu| gpu.devices().iter().map(move |device| (gpu, device)))
+    /// All that can be handed out, by PCI bus id, then (GI, CI).
+    pub fn devices(&self) -> impl Iterator<Item = Device<'_>> {
+        self.gpus.iter().flat_map(Gpu::offers)
     }
 
     /// Leaves a device out of all further choice.
-    pub fn forget(&mut self, uuid: &MigUuid) {
-        for gpu in &mut self.gpus {
-            if let MigMode::Enabled { devices, .. } = &mut gpu.mig {
-                devices.retain(|device| device.uuid != *uuid);
+    pub fn forget(&mut self, name: &DeviceName) {
+        match name {
+            DeviceName::Mig(uuid) => {
+                for gpu in &mut self.gpus {
+                    if let MigMode::Enabled { devices, .. } = &mut gpu.mig {
+                        devices.retain(|device| device.uuid != *uuid);
+                    }
+                }
             }
+            DeviceName::Gpu(uuid) => self.gpus.retain(|gpu| gpu.uuid != *uuid || gpu.whole().is_none()),
         }
     }
 
-    /// The device of that UUID, with its GPU.
-    pub fn device(&self, uuid: &MigUuid) -> Option<(&Gpu, &MigDevice)> {
-        self.devices().find(|(_, device)| device.uuid == *uuid)
+    /// The device of that name.
+    pub fn device(&self, name: &DeviceName) -> Option<Device<'_>> {
+        self.devices().find(|device| device.is_called(name))
     }
 }
 
@@ -132,9 +160,9 @@ pub trait Gpus {
 
     /// Asks the driver about these devices alone, touching no other GPU; one answer each, in their order. Never call it
     /// with the ledger's lock held.
-    fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure>;
+    fn check(&self, devices: &[Device<'_>]) -> Result<Vec<Checked>, Failure>;
 
     /// The device nodes that are the access right to `device`, checked against /proc and made where they are
     /// missing. Asks no driver: safe under the ledger's lock.
-    fn nodes(&self, gpu: &Gpu, device: &MigDevice) -> Result<Vec<DeviceNode>, Failure>;
+    fn nodes(&self, device: Device<'_>) -> Result<Vec<DeviceNode>, Failure>;
 }

@@ -6,14 +6,16 @@ mod check;
 mod device;
 mod id;
 mod inventory;
+mod name;
 mod node;
 mod profile;
 mod version;
 
 pub use check::{Checked, User};
-pub use device::{Attributes, MigDevice, Placement};
+pub use device::{Attributes, Device, MigDevice, Placement};
 pub use id::{ComputeInstanceId, DeviceMinor, GpuInstanceId, GpuUuid, MigUuid, PciBusId};
-pub use inventory::{Gpu, GpuProfile, Gpus, Inventory, LeftOut, MigMode};
+pub use inventory::{Gpu, GpuProfile, Gpus, Inventory, LeftOut, MigMode, WholeGpu};
+pub use name::{DeviceName, Kind};
 pub use node::{Access, DeviceNode, DeviceNumber};
 pub use profile::{Profile, Suffix};
 pub use version::Version;

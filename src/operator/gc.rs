@@ -11,7 +11,7 @@ use crate::failure::{Failure, one_line};
 use crate::lease::liveness::Here;
 use crate::lease::transition::Fate;
 use crate::lease::{Holder, Judge, Judged, Judgement, LeaseId, LeaseState, Ledger, LockedLedger, Unreadable};
-use crate::mig::MigUuid;
+use crate::mig::DeviceName;
 
 /// What a collection did, or would do; `--json` prints it as it is.
 #[derive(Default, Serialize)]
@@ -35,7 +35,7 @@ struct Collected {
 #[derive(Serialize)]
 struct Told {
     lease: LeaseId,
-    devices: Vec<MigUuid>,
+    devices: Vec<DeviceName>,
     holder: Holder,
     /// The state that it was in.
     state: LeaseState,
@@ -51,7 +51,7 @@ struct UnreadableFile {
     path: PathBuf,
     why: String,
     /// Absent where that is unknown: then nothing is handed out.
-    devices: Option<Vec<MigUuid>>,
+    devices: Option<Vec<DeviceName>>,
 }
 
 /// Takes back what is free. With `dry_run`, only says what that is.
@@ -126,7 +126,7 @@ impl Collected {
 }
 
 fn unreadable(file: &Unreadable) -> UnreadableFile {
-    let devices = |lease: &crate::lease::Lease| lease.uuids().cloned().collect();
+    let devices = |lease: &crate::lease::Lease| lease.names().collect();
     UnreadableFile {
         path: file.path.clone(),
         why: file.why.clone(),
@@ -146,7 +146,7 @@ fn told(judged: &Judged) -> Told {
     let holder = one_line(&lease.holder.short_name());
     Told {
         lease: lease.id.clone(),
-        devices: lease.uuids().cloned().collect(),
+        devices: lease.names().collect(),
         holder: lease.holder.clone(),
         state: lease.state,
         reason,

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cdi;
 mod completions;
 mod gc;
 mod progress;
@@ -18,6 +19,7 @@ use anyhow::Context;
 
 use crate::failure::is_unprintable;
 
+pub use cdi::{Cdi, DEFAULT_OUTPUT, cdi};
 pub use completions::completions;
 pub use gc::gc;
 pub use refresh::refresh;

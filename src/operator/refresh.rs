@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::failure::one_line;
 use crate::host::Host;
 use crate::lease::Ledger;
-use crate::mig::{Gpu, Gpus, Inventory, LeftOut, MigDevice, MigUuid, Profile};
+use crate::mig::{Device, DeviceName, Gpu, Gpus, Inventory, Kind, LeftOut};
 
 /// What `refresh` found; `--json` prints it as it is.
 #[derive(Serialize)]
@@ -20,10 +20,12 @@ struct Found {
     gpus: usize,
     /// How many MIG devices there are.
     devices: usize,
+    /// How many GPUs are not in MIG mode.
+    whole: usize,
     /// Devices that were not there before. Empty where nothing was remembered.
-    new: Vec<Device>,
+    new: Vec<Described>,
     /// Devices that are not there any more.
-    gone: Vec<Device>,
+    gone: Vec<Described>,
     /// Devices of one name that are another thing now.
     changed: Vec<Changed>,
     /// What can't be used now, and why.
@@ -33,18 +35,18 @@ struct Found {
 }
 
 #[derive(Serialize)]
-struct Device {
-    uuid: MigUuid,
-    profile: Profile,
+struct Described {
+    uuid: DeviceName,
+    profile: Kind,
     /// NVML index of its GPU.
     gpu: u32,
 }
 
 #[derive(Serialize)]
 struct Changed {
-    uuid: MigUuid,
-    before: Profile,
-    now: Profile,
+    uuid: DeviceName,
+    before: Kind,
+    now: Kind,
     /// NVML index of its GPU now.
     gpu: u32,
 }
@@ -68,15 +70,16 @@ pub fn refresh(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
 }
 
 fn found(before: Option<&Inventory>, now: &Inventory, remembered: bool) -> Found {
-    let lacks = |inventory: &Inventory, device: &MigDevice| inventory.device(&device.uuid).is_none();
-    let in_one = |one: &Inventory, other: &Inventory| -> Vec<Device> {
-        let only = one.devices().filter(|(_, device)| lacks(other, device));
-        only.map(described).collect()
+    let in_one = |one: &Inventory, other: &Inventory| -> Vec<Described> {
+        let lacks = |device: &Device<'_>| other.device(&device.name()).is_none();
+        one.devices().filter(lacks).map(described).collect()
     };
+    let is_whole = |gpu: &&Gpu| gpu.whole().is_some();
     Found {
         driver: now.driver.clone(),
         gpus: now.gpus.len(),
-        devices: now.devices().count(),
+        devices: now.gpus.iter().map(|gpu| gpu.devices().len()).sum(),
+        whole: now.gpus.iter().filter(is_whole).count(),
         new: before.map(|before| in_one(now, before)).unwrap_or_default(),
         gone: before.map(|before| in_one(before, now)).unwrap_or_default(),
         changed: before.map(|before| changed(before, now)).unwrap_or_default(),
@@ -85,37 +88,50 @@ fn found(before: Option<&Inventory>, now: &Inventory, remembered: bool) -> Found
     }
 }
 
-fn described((gpu, device): (&Gpu, &MigDevice)) -> Device {
-    Device {
-        uuid: device.uuid.clone(),
-        profile: device.profile,
-        gpu: gpu.index,
+fn described(device: Device<'_>) -> Described {
+    Described {
+        uuid: device.name(),
+        profile: device.kind(),
+        gpu: device.gpu().index,
     }
 }
 
 /// A device that lies elsewhere, or has another share, is another as well, whatever its profile is called.
 fn changed(before: &Inventory, now: &Inventory) -> Vec<Changed> {
-    let change = |(gpu, device): (&Gpu, &MigDevice)| {
-        let (earlier_gpu, earlier) = before.device(&device.uuid)?;
-        let same = earlier == device && earlier_gpu.uuid == gpu.uuid;
-        (!same).then(|| Changed {
-            uuid: device.uuid.clone(),
-            before: earlier.profile,
-            now: device.profile,
-            gpu: gpu.index,
+    let change = |device: Device<'_>| {
+        let name = device.name();
+        let earlier = before.device(&name)?;
+        (!is_same(earlier, device)).then(|| Changed {
+            uuid: name,
+            before: earlier.kind(),
+            now: device.kind(),
+            gpu: device.gpu().index,
         })
     };
     now.devices().filter_map(change).collect()
 }
 
+fn is_same(one: Device<'_>, other: Device<'_>) -> bool {
+    let parts_agree = match (one, other) {
+        (Device::Mig { device, .. }, Device::Mig { device: other, .. }) => device == other,
+        (Device::Whole { whole, .. }, Device::Whole { whole: other, .. }) => whole == other,
+        _ => false,
+    };
+    parts_agree && one.gpu().uuid == other.gpu().uuid
+}
+
 fn text(found: &Found) -> String {
+    let whole = match found.whole {
+        0 => String::new(),
+        whole => format!(" and {}", counted(whole, "whole GPU")),
+    };
     let mut text = format!(
-        "{} on {}, driver {}\n",
+        "{}{whole} on {}, driver {}\n",
         counted(found.devices, "MIG device"),
         counted(found.gpus, "GPU"),
         found.driver
     );
-    let one = |sign: char, device: &Device| {
+    let one = |sign: char, device: &Described| {
         format!(
             "{sign} {} {} on GPU {}\n",
             device.profile, device.uuid, device.gpu

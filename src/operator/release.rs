@@ -10,7 +10,7 @@ use crate::failure::{Failure, one_line};
 use crate::lease::liveness::Here;
 use crate::lease::transition::Fate;
 use crate::lease::{Holder, Judge, Judged, LeaseId, Ledger, LockedLedger, Unreadable};
-use crate::mig::MigUuid;
+use crate::mig::DeviceName;
 
 /// Which leases are to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ struct Released {
     /// Absent for a file of which nothing is known.
     lease: Option<LeaseId>,
     /// Absent where that is unknown.
-    devices: Option<Vec<MigUuid>>,
+    devices: Option<Vec<DeviceName>>,
     holder: Option<Holder>,
     /// The file, of one that could not be read.
     path: Option<PathBuf>,
@@ -90,7 +90,7 @@ fn named(
 fn matching<'a>(leases: &'a [Judged], name: &str) -> Vec<&'a Judged> {
     let is_named = |it: &&Judged| {
         let lease = &it.lease;
-        let is_device = || lease.uuids().any(|uuid| uuid.to_string() == name);
+        let is_device = || lease.names().any(|device| device.to_string() == name);
         lease.id.to_string() == name || lease.holder.container().id.starts_with(name) || is_device()
     };
     leases.iter().filter(is_named).collect()
@@ -153,7 +153,7 @@ fn released(judged: &Judged) -> Released {
     };
     Released {
         lease: Some(lease.id.clone()),
-        devices: Some(lease.uuids().cloned().collect()),
+        devices: Some(lease.names().collect()),
         holder: Some(lease.holder.clone()),
         path: None,
         may_be_used,

@@ -70,10 +70,8 @@ pub fn why_it_stays(judged: &Judged) -> String {
 
 /// What it holds: `MIG-... (1g.10gb), MIG-... (1g.10gb)`.
 pub fn devices(lease: &Lease) -> String {
-    let shown = lease.devices.iter().map(|device| {
-        let crate::lease::LeasedDevice::Mig(device) = device;
-        format!("{} ({})", device.uuid, device.profile)
-    });
+    let devices = lease.devices.iter();
+    let shown = devices.map(|device| format!("{} ({})", device.name(), device.kind()));
     shown.collect::<Vec<_>>().join(", ")
 }
 

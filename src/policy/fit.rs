@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU8;
 
-use super::Chosen;
-use crate::mig::{Gpu, MigDevice, Profile};
+use super::Limits;
+use crate::mig::{Device, Gpu, Kind, MigDevice, Profile};
 use crate::request::{Memory, Want};
 
 /// The device that comes nearest to a size, and what it lacks.
@@ -20,25 +20,42 @@ pub struct Shortfall {
 }
 
 /// Whether this device would do, if it were free.
-pub(super) fn serves(want: &Want, candidate: &Chosen) -> bool {
-    match want {
-        Want::Profile(profile) => is_of(*profile, candidate),
-        Want::AtLeast { memory, compute } => {
-            let lacks = shortfall(*memory, *compute, candidate.device);
+pub(super) fn serves(want: &Want, candidate: Device<'_>) -> bool {
+    match (want, candidate) {
+        (Want::Profile(profile), Device::Mig { gpu, device }) => is_of(*profile, gpu, device),
+        (Want::AtLeast { memory, compute }, Device::Mig { device, .. }) => {
+            let lacks = shortfall(*memory, *compute, device);
             lacks.lacks_mib == 0 && lacks.lacks_slices == 0
         }
-        Want::Device(uuid) => candidate.device.uuid == *uuid,
+        // One whose memory nobody knows has none that anybody could promise.
+        (Want::Gpu { memory }, Device::Whole { whole, .. }) => {
+            memory.is_none_or(|memory| whole.memory_mib.is_some_and(|has| has >= memory.mib()))
+        }
+        (Want::Device(name), device) => device.is_called(name),
+        (Want::Profile(_) | Want::AtLeast { .. }, Device::Whole { .. })
+        | (Want::Gpu { .. }, Device::Mig { .. }) => false,
     }
+}
+
+/// Whether a device is of a kind that the limits allow.
+pub(super) fn is_allowed(limits: &Limits, candidate: Device<'_>) -> bool {
+    let is_of_kind = |kind: &Kind| match (kind, candidate) {
+        (Kind::Mig(profile), Device::Mig { gpu, device }) => is_of(*profile, gpu, device),
+        (Kind::Gpu, Device::Whole { .. }) => true,
+        (Kind::Mig(_), Device::Whole { .. }) | (Kind::Gpu, Device::Mig { .. }) => false,
+    };
+    let kinds = limits.profiles.as_ref();
+    kinds.is_none_or(|kinds| kinds.iter().any(is_of_kind))
 }
 
 /// Whether a device is of the profile that someone named: slices and suffix exactly; the gb figure exactly or,
 /// where no other profile of that GPU is called so, within 1. The figure is a name that drivers round differently
 /// (`3g.39gb`, `3g.40gb`), and two instances of one profile may differ in it.
-pub(super) fn is_of(named: Profile, candidate: &Chosen) -> bool {
-    let own = candidate.device.profile;
+pub(super) fn is_of(named: Profile, gpu: &Gpu, device: &MigDevice) -> bool {
+    let own = device.profile;
     let alike = own.ci_slices == named.ci_slices && same_instance_kind(own, named);
     let apart = own.memory_gb.abs_diff(named.memory_gb);
-    alike && (apart == 0 || apart == 1 && !is_anothers_name(named, own, candidate.gpu))
+    alike && (apart == 0 || apart == 1 && !is_anothers_name(named, own, gpu))
 }
 
 /// Whether the GPU offers a profile by exactly this name that is not the one `own` is an instance of: that is the
@@ -88,6 +105,16 @@ pub(super) fn nearest_size(
         )
     };
     shortfalls.min_by_key(rank)
+}
+
+/// Of those of `gpus` that can be had whole, and whose memory is known, the one that lacks least; and how many MiB.
+pub(super) fn nearest_gpu<'a>(memory: Memory, gpus: &[&'a Gpu]) -> Option<(&'a Gpu, u64)> {
+    let known = gpus
+        .iter()
+        .filter_map(|gpu| Some((*gpu, gpu.whole()?.memory_mib?)));
+    // They come by PCI bus id, and the first of the largest is kept.
+    let largest = known.min_by_key(|(_, has)| std::cmp::Reverse(*has));
+    largest.map(|(gpu, has)| (gpu, memory.mib().saturating_sub(has)))
 }
 
 /// Of `profiles` the one most like `wanted`: by gb figure, then slices, then suffix.

@@ -3,7 +3,7 @@
 
 use super::refusal::Refusal;
 use super::{Held, Limits, candidates, choose};
-use crate::mig::{Inventory, MigUuid};
+use crate::mig::{DeviceName, Inventory};
 use crate::request::Request;
 
 /// One who asked earlier, and waits.
@@ -14,7 +14,7 @@ pub struct Earlier {
     /// Its short name.
     pub name: String,
     /// Free devices that don't serve it.
-    pub avoids: Vec<MigUuid>,
+    pub avoids: Vec<DeviceName>,
 }
 
 /// What is held, and what is kept for `earlier`, the first of them first.
@@ -35,9 +35,9 @@ pub fn keep(earlier: &[Earlier], node: &Inventory, mut held: Held, limits: &Limi
         let free = chosen
             .into_iter()
             .flatten()
-            .filter(|chosen| seen.by(&chosen.device.uuid).is_none());
+            .filter(|chosen| seen.by(*chosen).is_none());
         for kept in free {
-            held.hold(&kept.device.uuid, &format!("kept for {}", waiter.name));
+            held.hold(&kept.name(), &format!("kept for {}", waiter.name));
         }
     }
     held

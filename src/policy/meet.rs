@@ -3,9 +3,8 @@
 //! The GPUs of one node may differ in what they are, so this is part of the choice: a GPU that doesn't meet it is passed over
 //! like one that has no such device, and the image is refused only where too few are left.
 
-use super::Chosen;
 use super::refusal::{self, Refusal};
-use crate::mig::{Gpu, Inventory, Version};
+use crate::mig::{Device, Gpu, Inventory, Version};
 use crate::request::Request;
 use crate::require::Facts;
 
@@ -14,8 +13,8 @@ use crate::require::Facts;
 pub(super) fn meeting<'a>(
     request: &Request,
     node: &Inventory,
-    allowed: Vec<Chosen<'a>>,
-) -> Result<Vec<Chosen<'a>>, Refusal> {
+    allowed: Vec<Device<'a>>,
+) -> Result<Vec<Device<'a>>, Refusal> {
     let driver = node.driver.parse::<Version>().ok();
     let judge = |gpu: &Gpu| {
         request.requirements().judge(&Facts {
@@ -29,9 +28,9 @@ pub(super) fn meeting<'a>(
     let enough = allowed.len() >= asked;
     let (mut meeting, mut first) = (Vec::new(), None);
     for candidate in allowed {
-        match judge(candidate.gpu) {
+        match judge(candidate.gpu()) {
             Ok(()) => meeting.push(candidate),
-            Err(unmet) => drop(first.get_or_insert((candidate.gpu.index, unmet))),
+            Err(unmet) => drop(first.get_or_insert((candidate.gpu().index, unmet))),
         }
     }
     match first {

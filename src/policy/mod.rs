@@ -2,8 +2,10 @@
 //! give the same devices, in whatever order the node was listed.
 //!
 //! 1. Devices that serve: of the request's profile, or large enough, on a GPU that it accepts and of a profile that
-//!    the limits allow, and that meets what the image requires; and of these the free ones.
-//! 2. For a request by size, the smallest: least memory, then fewest compute slices, then no suffix.
+//!    the limits allow, and that meets what the image requires; and of these the free ones. A whole GPU serves who asks
+//!    for one, and nobody else.
+//! 2. For a request by size, the smallest: least memory, then fewest compute slices, then no suffix. Of whole GPUs always
+//!    the one with the least memory; those whose memory isn't known come last.
 //! 3. The GPU with the least free memory slices, so that large instances elsewhere stay whole. An instance is free
 //!    when none of its devices is held: devices that share a GPU instance are held one by one.
 //! 4. The GPU first by PCI bus id, then the device first by (GI, CI).
@@ -31,17 +33,8 @@ pub use fit::Shortfall;
 pub use kept::{Earlier, keep};
 pub use refusal::{GpuName, HeldBy, Limit, Refusal};
 
-use crate::mig::{Gpu, Inventory, MigDevice, MigMode, MigUuid, Profile};
+use crate::mig::{Device, DeviceName, Gpu, GpuUuid, Inventory, Kind, MigMode, MigUuid};
 use crate::request::{Request, Want};
-
-/// A device that serves, with its GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chosen<'a> {
-    /// The GPU.
-    pub gpu: &'a Gpu,
-    /// The device on it.
-    pub device: &'a MigDevice,
-}
 
 /// What any one container may take, whatever it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +43,9 @@ pub struct Limits {
     pub devices: u32,
     /// Longest wait (`limits.wait`).
     pub wait: Duration,
-    /// The profiles that may be handed out, compared as a request's profile is (`limits.profiles`); all where absent.
-    pub profiles: Option<Vec<Profile>>,
+    /// The profiles that may be handed out, compared as a request's profile is, and whether whole GPUs may
+    /// (`limits.profiles`); all where absent.
+    pub profiles: Option<Vec<Kind>>,
 }
 
 impl Default for Limits {
@@ -66,23 +60,37 @@ impl Default for Limits {
 
 /// The devices that are under a lease, whatever its state, each with the short name of who holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held(BTreeMap<MigUuid, String>);
+pub struct Held {
+    devices: BTreeMap<MigUuid, String>,
+    gpus: BTreeMap<GpuUuid, String>,
+}
 
 impl Held {
     /// The same, and this one held as well.
-    fn hold(&mut self, device: &MigUuid, by: &str) {
-        self.0.insert(device.clone(), by.to_owned());
+    fn hold(&mut self, device: &DeviceName, by: &str) {
+        match device {
+            DeviceName::Mig(uuid) => self.devices.insert(uuid.clone(), by.to_owned()),
+            DeviceName::Gpu(uuid) => self.gpus.insert(uuid.clone(), by.to_owned()),
+        };
     }
 
     /// Who holds this device; `None` where it is free.
-    pub fn by(&self, device: &MigUuid) -> Option<&str> {
-        self.0.get(device).map(String::as_str)
+    pub fn by(&self, device: Device<'_>) -> Option<&str> {
+        let by = match device {
+            Device::Mig { device, .. } => self.devices.get(&device.uuid),
+            Device::Whole { gpu, .. } => self.gpus.get(&gpu.uuid),
+        };
+        by.map(String::as_str)
     }
 }
 
-impl FromIterator<(MigUuid, String)> for Held {
-    fn from_iter<I: IntoIterator<Item = (MigUuid, String)>>(held: I) -> Self {
-        Held(held.into_iter().collect())
+impl FromIterator<(DeviceName, String)> for Held {
+    fn from_iter<I: IntoIterator<Item = (DeviceName, String)>>(listed: I) -> Self {
+        let mut held = Held::default();
+        for (device, by) in listed {
+            held.hold(&device, &by);
+        }
+        held
     }
 }
 
@@ -95,12 +103,12 @@ pub fn choose<'a>(
     node: &'a Inventory,
     held: &Held,
     limits: &Limits,
-) -> Result<Vec<Chosen<'a>>, Refusal> {
+) -> Result<Vec<Device<'a>>, Refusal> {
     let candidates = candidates(request, node, limits)?;
     let exist = candidates.len();
     let taken = candidates
         .iter()
-        .filter_map(|candidate| refusal::holder(candidate, held))
+        .filter_map(|candidate| refusal::holder(*candidate, held))
         .collect::<Vec<_>>();
     if exist - taken.len() < request.count().get().into() {
         return Err(Refusal::Held {
@@ -121,7 +129,7 @@ fn candidates<'a>(
     request: &Request,
     node: &'a Inventory,
     limits: &Limits,
-) -> Result<Vec<Chosen<'a>>, Refusal> {
+) -> Result<Vec<Device<'a>>, Refusal> {
     let asked = request.count().get();
     if u32::from(asked) > limits.devices {
         return Err(Refusal::OverLimit(Limit::Devices {
@@ -149,7 +157,7 @@ fn candidates<'a>(
     }
 }
 
-/// The GPUs that the request accepts and that are in MIG mode, by PCI bus id.
+/// The GPUs that the request accepts and that are in the mode for what it wants, by PCI bus id.
 fn usable_gpus<'a>(request: &Request, node: &'a Inventory) -> Result<Vec<&'a Gpu>, Refusal> {
     let mut gpus: Vec<&Gpu> = node.gpus.iter().collect();
     gpus.sort_by_key(|gpu| gpu.pci);
@@ -173,33 +181,55 @@ fn usable_gpus<'a>(request: &Request, node: &'a Inventory) -> Result<Vec<&'a Gpu
             left_out: refusal::left_out(node),
         });
     }
-    let is_on = |gpu: &&Gpu| matches!(gpu.mig, MigMode::Enabled { .. });
-    if !accepted.iter().any(is_on) {
-        let which = |mode: &MigMode| {
-            accepted
-                .iter()
-                .filter(|gpu| gpu.mig == *mode)
-                .map(|gpu| gpu.index)
-                .collect()
-        };
-        return Err(Refusal::MigOff {
-            disabled: which(&MigMode::Disabled),
-            unsupported: which(&MigMode::Unsupported),
-            left_out: refusal::left_out(node),
-        });
+    in_mode(request, accepted, node)
+}
+
+/// Those of `accepted` that are in MIG mode, or, for who wants a whole GPU, those that are not.
+fn in_mode<'a>(request: &Request, accepted: Vec<&'a Gpu>, node: &Inventory) -> Result<Vec<&'a Gpu>, Refusal> {
+    let wants_whole = match request.want() {
+        Want::Gpu { .. } | Want::Device(DeviceName::Gpu(_)) => true,
+        Want::Profile(_) | Want::AtLeast { .. } | Want::Device(DeviceName::Mig(_)) => false,
+    };
+    if let Want::Device(DeviceName::Gpu(uuid)) = request.want() {
+        let named = accepted.iter().find(|gpu| gpu.uuid == *uuid);
+        if let Some(gpu) = named.filter(|gpu| gpu.whole().is_none()) {
+            return Err(Refusal::InMigMode {
+                gpu: uuid.clone(),
+                index: gpu.index,
+            });
+        }
     }
-    Ok(accepted.into_iter().filter(is_on).collect())
+    let is_right = |gpu: &&Gpu| gpu.whole().is_some() == wants_whole;
+    match (accepted.iter().any(is_right), wants_whole) {
+        (true, _) => Ok(accepted.into_iter().filter(is_right).collect()),
+        (false, false) => Err(mig_off(&accepted, node)),
+        (false, true) => Err(Refusal::NoWholeGpu {
+            constraint: request.gpu().cloned(),
+            enabled: accepted.iter().map(|gpu| gpu.index).collect(),
+            left_out: refusal::left_out(node),
+        }),
+    }
+}
+
+fn mig_off(accepted: &[&Gpu], node: &Inventory) -> Refusal {
+    let which = |wanted: fn(&MigMode) -> bool| {
+        let gpus = accepted.iter().filter(|gpu| wanted(&gpu.mig));
+        gpus.map(|gpu| gpu.index).collect()
+    };
+    Refusal::MigOff {
+        disabled: which(|mode| matches!(mode, MigMode::Disabled(_))),
+        unsupported: which(|mode| matches!(mode, MigMode::Unsupported(_))),
+        left_out: refusal::left_out(node),
+    }
 }
 
 /// The devices of `gpus` that would do if they were free.
-fn serving<'a>(request: &Request, node: &Inventory, gpus: &[&'a Gpu]) -> Result<Vec<Chosen<'a>>, Refusal> {
-    let all = gpus
-        .iter()
-        .flat_map(|gpu| gpu.devices().iter().map(|device| Chosen { gpu, device }));
-    let mut serving: Vec<Chosen> = all
-        .filter(|candidate| fit::serves(request.want(), candidate))
+fn serving<'a>(request: &Request, node: &Inventory, gpus: &[&'a Gpu]) -> Result<Vec<Device<'a>>, Refusal> {
+    let all = gpus.iter().flat_map(|gpu| gpu.offers());
+    let mut serving: Vec<Device<'_>> = all
+        .filter(|candidate| fit::serves(request.want(), *candidate))
         .collect();
-    serving.sort_by_key(|candidate| (candidate.gpu.pci, candidate.device.gi, candidate.device.ci));
+    serving.sort_by_key(|candidate| rank::place(*candidate));
     if !serving.is_empty() {
         return Ok(serving);
     }
@@ -212,9 +242,16 @@ fn serving<'a>(request: &Request, node: &Inventory, gpus: &[&'a Gpu]) -> Result<
             creatable: refusal::creatable(*memory, *compute, gpus),
             left_out,
         },
+        Want::Gpu { memory } => Refusal::NoGpuLargeEnough {
+            request: Box::new(request.clone()),
+            nearest: memory
+                .and_then(|memory| fit::nearest_gpu(memory, gpus))
+                .map(|(gpu, lacks_mib)| (refusal::GpuName::of(gpu), lacks_mib)),
+            left_out,
+        },
         Want::Device(device) => Refusal::NoSuchDevice {
             device: device.clone(),
-            exist: gpus.iter().map(|gpu| gpu.devices().len()).sum(),
+            exist: gpus.iter().flat_map(|gpu| gpu.offers()).count(),
             left_out,
         },
     })
@@ -223,20 +260,18 @@ fn serving<'a>(request: &Request, node: &Inventory, gpus: &[&'a Gpu]) -> Result<
 /// Those of `serving` whose profile the limits allow.
 fn allowed<'a>(
     request: &Request,
-    serving: Vec<Chosen<'a>>,
+    serving: Vec<Device<'a>>,
     limits: &Limits,
-) -> Result<Vec<Chosen<'a>>, Refusal> {
-    let Some(profiles) = &limits.profiles else {
-        return Ok(serving);
-    };
-    let is_allowed = |candidate: &Chosen| profiles.iter().any(|profile| fit::is_of(*profile, candidate));
-    let allowed: Vec<Chosen> = serving.into_iter().filter(is_allowed).collect();
-    if allowed.is_empty() {
-        let limit = Limit::Profiles {
+) -> Result<Vec<Device<'a>>, Refusal> {
+    let allowed = serving.into_iter();
+    let allowed: Vec<Device<'_>> = allowed
+        .filter(|candidate| fit::is_allowed(limits, *candidate))
+        .collect();
+    match (&limits.profiles, allowed.is_empty()) {
+        (Some(kinds), true) => Err(Refusal::OverLimit(Limit::Profiles {
             request: Box::new(request.clone()),
-            allowed: profiles.clone(),
-        };
-        return Err(Refusal::OverLimit(limit));
+            allowed: kinds.clone(),
+        })),
+        _ => Ok(allowed),
     }
-    Ok(allowed)
 }

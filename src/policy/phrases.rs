@@ -14,9 +14,10 @@ const LISTED: usize = 12;
 /// What was asked for, as the noun of a sentence.
 pub(super) fn noun(request: &Request) -> String {
     let thing = thing(request);
-    match request.gpu() {
-        Some(constraint) => format!("{thing} on {constraint}"),
-        None => thing,
+    match (request.gpu(), request.want()) {
+        (Some(constraint), Want::Gpu { .. }) => format!("{thing} that is {constraint}"),
+        (Some(constraint), _) => format!("{thing} on {constraint}"),
+        (None, _) => thing,
     }
 }
 
@@ -24,15 +25,17 @@ fn thing(request: &Request) -> String {
     let (memory, compute) = match request.want() {
         Want::Profile(profile) => return profile.to_string(),
         Want::Device(device) => return device.to_string(),
+        Want::Gpu { memory } => (memory, &None),
         Want::AtLeast { memory, compute } => (memory, compute),
     };
     let memory = memory.map(|memory| memory.to_string());
     let slices = compute.map(|slices| plural(slices.get().into(), "compute slice"));
     let sizes: Vec<String> = memory.into_iter().chain(slices).collect();
-    let devices = if request.count().get() == 1 {
-        "MIG device"
-    } else {
-        "MIG devices"
+    let devices = match (request.want(), request.count().get()) {
+        (Want::Gpu { .. }, 1) => "whole GPU",
+        (Want::Gpu { .. }, _) => "whole GPUs",
+        (_, 1) => "MIG device",
+        _ => "MIG devices",
     };
     match sizes.is_empty() {
         true => devices.to_owned(),

@@ -1,20 +1,21 @@
 //! Which of the devices that would do comes first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::{Chosen, Held};
-use crate::mig::{Gpu, MigDevice, MigUuid, Suffix};
+use super::Held;
+use crate::mig::{ComputeInstanceId, Device, Gpu, GpuInstanceId, MigDevice, PciBusId, Suffix};
 use crate::request::{Request, Want};
 
 /// What is not free: devices under a lease, and those chosen so far.
-struct Taken<'a> {
-    held: &'a Held,
-    chosen: BTreeSet<&'a MigUuid>,
+struct Taken<'held, 'node> {
+    held: &'held Held,
+    chosen: Vec<Device<'node>>,
 }
 
-impl Taken<'_> {
-    fn has(&self, device: &MigDevice) -> bool {
-        self.held.by(&device.uuid).is_some() || self.chosen.contains(&device.uuid)
+impl Taken<'_, '_> {
+    fn has(&self, device: Device<'_>) -> bool {
+        let is_it = |chosen: &Device<'_>| place(*chosen) == place(device);
+        self.held.by(device).is_some() || self.chosen.iter().any(is_it)
     }
 
     /// The memory slices of a GPU's instances that have none of their devices taken.
@@ -22,7 +23,7 @@ impl Taken<'_> {
         let mut instances = BTreeMap::new();
         for device in gpu.devices() {
             let free = instances.entry(device.gi).or_insert(device.placement.size);
-            if self.has(device) {
+            if self.has(Device::Mig { gpu, device }) {
                 *free = 0;
             }
         }
@@ -32,34 +33,40 @@ impl Taken<'_> {
 
 /// Picks as many as the request asks for, each the first of those still free. The caller has counted: there are
 /// enough.
-pub(super) fn pick<'a>(request: &Request, candidates: &[Chosen<'a>], held: &Held) -> Vec<Chosen<'a>> {
+pub(super) fn pick<'a>(request: &Request, candidates: &[Device<'a>], held: &Held) -> Vec<Device<'a>> {
     let mut taken = Taken {
         held,
-        chosen: BTreeSet::new(),
+        chosen: Vec::new(),
     };
-    let mut picked = Vec::new();
     for _ in 0..request.count().get() {
         let free = candidates
             .iter()
             .copied()
-            .filter(|candidate| !taken.has(candidate.device));
-        let Some(first) = free.min_by_key(|candidate| rank(request.want(), candidate, &taken)) else {
+            .filter(|candidate| !taken.has(*candidate));
+        let Some(first) = free.min_by_key(|candidate| rank(request.want(), *candidate, &taken)) else {
             break;
         };
-        taken.chosen.insert(&first.device.uuid);
-        picked.push(first);
+        taken.chosen.push(first);
     }
-    picked
+    taken.chosen
 }
 
 /// The rules in their order; the lowest comes first, and no two devices are equal.
-fn rank(want: &Want, candidate: &Chosen, taken: &Taken) -> impl Ord + use<> {
-    let Chosen { gpu, device } = candidate;
-    let size = match want {
-        Want::AtLeast { .. } => Some(size(device)),
-        Want::Profile(_) | Want::Device(_) => None,
+fn rank(want: &Want, candidate: Device<'_>, taken: &Taken<'_, '_>) -> impl Ord + use<> {
+    let size = match (want, candidate) {
+        (Want::AtLeast { .. }, Device::Mig { device, .. }) => Some(size(device)),
+        (_, Device::Mig { .. }) => None,
+        (_, Device::Whole { whole, .. }) => Some((whole.memory_mib.unwrap_or(u64::MAX), 0, false)),
     };
-    (size, taken.free_slices(gpu), gpu.pci, device.gi, device.ci)
+    (size, taken.free_slices(candidate.gpu()), place(candidate))
+}
+
+/// Where a device is. No two are in one place.
+pub(super) fn place(device: Device<'_>) -> (PciBusId, Option<(GpuInstanceId, ComputeInstanceId)>) {
+    match device {
+        Device::Mig { gpu, device } => (gpu.pci, Some((device.gi, device.ci))),
+        Device::Whole { gpu, .. } => (gpu.pci, None),
+    }
 }
 
 /// What makes one device smaller than another: memory, then compute slices, then no suffix.

@@ -3,9 +3,9 @@
 use std::num::NonZeroU8;
 use std::time::Duration;
 
+use super::Held;
 use super::fit::{self, Shortfall};
-use super::{Chosen, Held};
-use crate::mig::{Gpu, GpuProfile, Inventory, LeftOut, MigUuid, Profile};
+use crate::mig::{Device, DeviceName, Gpu, GpuProfile, GpuUuid, Inventory, Kind, LeftOut, Profile};
 use crate::request::{GpuConstraint, Memory, Request, Wait};
 use crate::require::Unmet;
 
@@ -37,6 +37,22 @@ pub enum Refusal {
         /// Those that don't answer, or whose mode is about to change.
         left_out: Vec<LeftOut>,
     },
+    /// All of the GPUs that the request accepts are in MIG mode, and it wants a whole one.
+    NoWholeGpu {
+        /// Which it accepts.
+        constraint: Option<GpuConstraint>,
+        /// Their NVML indexes.
+        enabled: Vec<u32>,
+        /// Those that don't answer, or whose mode is about to change.
+        left_out: Vec<LeftOut>,
+    },
+    /// The GPU that is wanted whole is in MIG mode.
+    InMigMode {
+        /// Which.
+        gpu: GpuUuid,
+        /// Its NVML index.
+        index: u32,
+    },
     /// No device of that profile exists.
     NoSuchProfile {
         /// What was asked.
@@ -63,11 +79,20 @@ pub enum Refusal {
         /// What can't be seen: it may be large enough.
         left_out: Vec<LeftOut>,
     },
+    /// Every whole GPU has too little memory.
+    NoGpuLargeEnough {
+        /// What was asked.
+        request: Box<Request>,
+        /// The one that lacks least, and how many MiB; none where NVML tells the memory of none.
+        nearest: Option<(GpuName, u64)>,
+        /// What can't be seen: it may be large enough.
+        left_out: Vec<LeftOut>,
+    },
     /// There is no device of that UUID.
     NoSuchDevice {
         /// What was asked.
-        device: MigUuid,
-        /// How many others there are.
+        device: DeviceName,
+        /// How many others there are of its kind.
         exist: usize,
         /// What can't be seen.
         left_out: Vec<LeftOut>,
@@ -136,7 +161,7 @@ pub enum Limit {
         /// What was asked.
         request: Box<Request>,
         /// Which profiles are handed out.
-        allowed: Vec<Profile>,
+        allowed: Vec<Kind>,
     },
 }
 
@@ -158,6 +183,8 @@ pub struct GpuName {
     pub model: String,
     /// Where it sits.
     pub bus: String,
+    /// Its memory in MiB, where it can be had whole and NVML tells it.
+    pub memory_mib: Option<u64>,
 }
 
 impl GpuName {
@@ -166,15 +193,16 @@ impl GpuName {
             index: gpu.index,
             model: gpu.model.clone(),
             bus: gpu.pci.to_string(),
+            memory_mib: gpu.whole().and_then(|whole| whole.memory_mib),
         }
     }
 }
 
 /// Who holds this device, if anyone does.
-pub(super) fn holder(candidate: &Chosen, held: &Held) -> Option<HeldBy> {
-    let name = held.by(&candidate.device.uuid)?.to_owned();
+pub(super) fn holder(candidate: Device<'_>, held: &Held) -> Option<HeldBy> {
+    let name = held.by(candidate)?.to_owned();
     Some(HeldBy {
-        gpu: candidate.gpu.index,
+        gpu: candidate.gpu().index,
         name,
     })
 }
@@ -252,7 +280,7 @@ fn has_instance(gpu: &Gpu, profile: Profile) -> bool {
             ci_slices: device.profile.ci_slices,
             ..profile
         };
-        fit::is_of(named, &Chosen { gpu, device })
+        fit::is_of(named, gpu, device)
     })
 }
 

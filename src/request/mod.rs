@@ -3,15 +3,17 @@
 //!
 //! | annotation | value | meaning |
 //! |---|---|---|
-//! | `mig.profile` | `1g.10gb`, `mig-1g.10gb`, `1c.3g.40gb`, `1g.10gb+me` | this profile |
+//! | `mig.profile` | `1g.10gb`, `mig-1g.10gb`, `1c.3g.40gb`, `1g.10gb+me`; `gpu` | this profile; a GPU that is not in MIG mode, whole |
 //! | `mig.memory` | `10GB`, `9GiB`, `9984MiB`, `500MB` | at least this much memory |
 //! | `mig.compute` | 1 to 255 | at least this many compute slices |
 //! | `mig.count` | 1 to 64 | that many devices, all or none; 1 where absent |
 //! | `mig.gpu` | GPU UUID, PCI bus id, product name with `*` | only on this GPU |
-//! | `mig.device` | `MIG-<uuid>` | exactly this device |
+//! | `mig.device` | `MIG-<uuid>`, `GPU-<uuid>` | exactly this device |
 //! | `mig.wait` | `30s`, `5m`, `2h` | wait that long for one to come free |
 //!
-//! Memory and compute exclude a profile, and a device excludes all but a wait. Any other subset is a request:
+//! Memory and compute exclude a profile, and a device excludes all but a wait. `gpu` is no profile with figures of its own:
+//! memory goes with it, and compute doesn't, since a whole GPU is cut into no compute slices and nobody could say what the
+//! number would count. Without `gpu` no whole GPU is ever given. Any other subset is a request:
 //! where neither profile nor size is given (`mig.gpu` or `mig.count` alone) any device will do, the smallest
 //! first. Only `mig.wait` alone asks for nothing, and is an error.
 //!
@@ -38,7 +40,7 @@ pub use gpu::{GpuConstraint, ProductPattern};
 pub use value::{BadValue, Count, Memory, Wait};
 
 use crate::failure::Failure;
-use crate::mig::{MigUuid, Profile};
+use crate::mig::{DeviceName, Kind, Profile};
 use crate::require::Requirements;
 use given::Given;
 
@@ -69,8 +71,13 @@ pub enum Want {
         /// Compute slices of the compute instance.
         compute: Option<NonZeroU8>,
     },
+    /// GPUs that are not in MIG mode, whole.
+    Gpu {
+        /// With at least this much memory.
+        memory: Option<Memory>,
+    },
     /// This one.
-    Device(MigUuid),
+    Device(DeviceName),
 }
 
 impl Request {
@@ -143,6 +150,10 @@ impl Request {
         match &self.want {
             Want::Profile(profile) => {
                 annotations.insert(keys::PROFILE, profile.to_string());
+            }
+            Want::Gpu { memory } => {
+                annotations.insert(keys::PROFILE, Kind::Gpu.to_string());
+                annotations.extend(memory.map(|memory| (keys::MEMORY, memory.to_string())));
             }
             Want::AtLeast { memory, compute } => {
                 annotations.extend(memory.map(|memory| (keys::MEMORY, memory.to_string())));

@@ -4,7 +4,7 @@ use super::given::Given;
 use super::value::{self, BadValue, bad};
 use super::{Count, Request, Want, keys};
 use crate::failure::Failure;
-use crate::mig::{MigUuid, Profile};
+use crate::mig::{DeviceName, Kind, Profile};
 use crate::require::Requirements;
 
 /// Most characters of a key or a value that an error repeats: it only has to be recognised.
@@ -17,12 +17,12 @@ pub(super) fn request(given: &Given) -> Result<Request, Failure> {
 
 /// The annotations, each by itself read and found right.
 struct Asked {
-    profile: Option<Profile>,
+    profile: Option<Kind>,
     memory: Option<value::Memory>,
     compute: Option<std::num::NonZeroU8>,
     count: Option<Count>,
     gpu: Option<super::GpuConstraint>,
-    device: Option<MigUuid>,
+    device: Option<DeviceName>,
     wait: Option<value::Wait>,
 }
 
@@ -49,16 +49,21 @@ impl Asked {
 
     fn request(self, given: &Given) -> Result<Request, Failure> {
         let words = self.given();
-        let excludes = |word: &str, excluded: &[&str]| excludes(given, word, &words, excluded);
+        let excludes =
+            |word: &str, excluded: &[&str], why: &str| excludes(given, word, (&words, excluded), why);
         let want = if let Some(device) = self.device {
-            excludes(
-                keys::DEVICE,
-                &[keys::COMPUTE, keys::COUNT, keys::GPU, keys::MEMORY, keys::PROFILE],
-            )?;
+            let others = [keys::COMPUTE, keys::COUNT, keys::GPU, keys::MEMORY, keys::PROFILE];
+            let why = "names one device, and nothing but mig.wait goes with it";
+            excludes(keys::DEVICE, &others, why)?;
             Want::Device(device)
-        } else if let Some(profile) = self.profile {
-            excludes(keys::PROFILE, &[keys::COMPUTE, keys::MEMORY])?;
+        } else if let Some(Kind::Mig(profile)) = self.profile {
+            let why = "a profile says both memory and compute";
+            excludes(keys::PROFILE, &[keys::COMPUTE, keys::MEMORY], why)?;
             Want::Profile(profile)
+        } else if let Some(Kind::Gpu) = self.profile {
+            let why = "a whole GPU is cut into no compute slices";
+            excludes(keys::PROFILE, &[keys::COMPUTE], why)?;
+            Want::Gpu { memory: self.memory }
         } else if words == [keys::WAIT] {
             let why = "says how long to wait, and nothing says for what";
             let failure = Failure::usage(shown(given.key(keys::WAIT)), why);
@@ -123,44 +128,46 @@ fn right(key: &str) -> &'static str {
         keys::COMPUTE => "a number of compute slices: 1, 2, 3",
         keys::COUNT => "a number of devices: 1 to 64",
         keys::DEVICE => {
-            "the device's UUID: MIG-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, as nvidia-smi -L prints it"
+            "the device's UUID, as nvidia-smi -L prints it: MIG-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, or GPU-... for a whole GPU"
         }
         keys::GPU => {
             "a GPU's UUID (GPU-...), its PCI bus id (0000:0f:00.0) or its product name, with * for any part"
         }
         keys::MEMORY => "a whole number and a unit: 10GB, 9GiB, 9984MiB",
-        keys::PROFILE => "a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me",
+        keys::PROFILE => "a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me; or gpu, for a whole GPU",
         _ => "a whole number and a unit: 30s, 5m, 2h; at most 24h",
     }
 }
 
-fn profile(text: &str) -> Result<Profile, BadValue> {
-    if text == "gpu" {
-        return bad("a whole GPU is not available in this version");
+fn profile(text: &str) -> Result<Kind, BadValue> {
+    if let Ok(Kind::Gpu) = text.parse() {
+        return Ok(Kind::Gpu);
     }
     let name = text.strip_prefix("mig-").unwrap_or(text);
     name.parse()
+        .map(Kind::Mig)
         .or_else(|_| match name.to_ascii_lowercase().parse::<Profile>() {
             Ok(meant) if text.len() <= SHOWN => bad(format!("is not in lower case: {meant}")),
             _ => bad("is not a profile"),
         })
 }
 
-fn device(text: &str) -> Result<MigUuid, BadValue> {
-    text.parse().or_else(|_| bad("is not a MIG device's UUID"))
+fn device(text: &str) -> Result<DeviceName, BadValue> {
+    text.parse().or_else(|_| bad("is no device's UUID"))
 }
 
-/// Refuses what can't stand beside `word`.
-fn excludes(given: &Given, word: &str, words: &[&'static str], excluded: &[&str]) -> Result<(), Failure> {
+/// Refuses those of the `words` that can't stand beside `word`, and says why.
+fn excludes(
+    given: &Given,
+    word: &str,
+    (words, excluded): (&[&'static str], &[&str]),
+    why: &str,
+) -> Result<(), Failure> {
     let beside = words.iter().filter(|other| excluded.contains(other));
     let beside: Vec<String> = beside.map(|other| shown(given.key(other))).collect();
     if beside.is_empty() {
         return Ok(());
     }
-    let why = match word {
-        keys::DEVICE => "names one device, and nothing but mig.wait goes with it",
-        _ => "a profile says both memory and compute",
-    };
     let key = shown(given.key(word));
     let what = format!("{key} and {}", beside.join(", "));
     Err(Failure::usage(what, why).remedy(format!("remove {key}, or {}", beside.join(" and "))))

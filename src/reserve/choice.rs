@@ -1,13 +1,12 @@
 //! Which devices, of those that nobody holds.
 
-use std::collections::BTreeMap;
-
 use super::known::Known;
+use super::places::Places;
 use crate::failure::Failure;
 use crate::lease::transition::{self, Checks};
-use crate::lease::{Lease, LeasedDevice, LeasedMig};
-use crate::mig::{Gpu, Gpus, MigDevice, MigUuid};
-use crate::policy::{self, Chosen, Earlier, Held, Limits};
+use crate::lease::{Lease, LeasedDevice, LeasedGpu, LeasedMig};
+use crate::mig::{Device, DeviceName, Gpus};
+use crate::policy::{self, Earlier, Held, Limits};
 use crate::request::Request;
 
 /// What a choice goes by, besides the node.
@@ -40,7 +39,7 @@ impl Chooser<'_> {
                     return Err((first.unwrap_or_else(|| refusal.into()), may_pass));
                 }
             };
-            match chosen.iter().map(|chosen| self.leased(chosen)).collect() {
+            match chosen.iter().map(|chosen| self.leased(*chosen)).collect() {
                 Ok(devices) => return Ok(devices),
                 Err((unusable, failure)) => {
                     first.get_or_insert(failure);
@@ -50,46 +49,44 @@ impl Chooser<'_> {
         }
     }
 
-    /// Which of the node's devices are not free, and who has them. By name or by place: an instance that was made anew
-    /// where a leased one was has another UUID, and the device nodes that the lease's holder still has.
+    /// Which of the node's devices are not free, and who has them.
     fn held(&self, known: &Known) -> Held {
-        // A full node has as many leases as devices: each is looked up, not searched for.
-        let (mut by_name, mut by_place) = (BTreeMap::new(), BTreeMap::new());
-        for lease in &self.held {
-            for LeasedDevice::Mig(device) in &lease.devices {
-                by_name.insert(&device.uuid, *lease);
-                by_place.insert((&device.gpu, device.gi, device.ci), *lease);
-            }
-        }
-        let holder = |gpu: &Gpu, device: &MigDevice| {
-            let place = (&gpu.uuid, device.gi, device.ci);
-            let lease = by_name.get(&device.uuid).or_else(|| by_place.get(&place));
+        let places = Places::of(&self.held);
+        let holder = |device: Device<'_>| {
+            let lease = places.lease_on(device);
             match transition::is_free(lease.map(|lease| lease.state).into_iter(), Checks::ALL) {
-                true => known.used().by(&device.uuid),
+                true => known.used().by(&device.name()),
                 false => lease.map(|lease| lease.holder.short_name()),
             }
         };
         let devices = known.inventory().devices();
         devices
-            .filter_map(|(gpu, device)| Some((device.uuid.clone(), holder(gpu, device)?)))
+            .filter_map(|device| Some((device.name(), holder(device)?)))
             .collect()
     }
 
-    fn leased(&self, chosen: &Chosen<'_>) -> Result<LeasedDevice, (MigUuid, Failure)> {
-        let Chosen { gpu, device } = chosen;
+    fn leased(&self, chosen: Device<'_>) -> Result<LeasedDevice, (DeviceName, Failure)> {
         let nodes = self
             .gpus
-            .nodes(gpu, device)
-            .map_err(|failure| (device.uuid.clone(), failure))?;
-        Ok(LeasedDevice::Mig(LeasedMig {
-            uuid: device.uuid.clone(),
-            gpu: gpu.uuid.clone(),
-            pci: Some(gpu.pci),
-            minor: Some(gpu.minor),
-            gi: device.gi,
-            ci: device.ci,
-            profile: device.profile,
-            nodes,
-        }))
+            .nodes(chosen)
+            .map_err(|failure| (chosen.name(), failure))?;
+        Ok(match chosen {
+            Device::Mig { gpu, device } => LeasedDevice::Mig(LeasedMig {
+                uuid: device.uuid.clone(),
+                gpu: gpu.uuid.clone(),
+                pci: Some(gpu.pci),
+                minor: Some(gpu.minor),
+                gi: device.gi,
+                ci: device.ci,
+                profile: device.profile,
+                nodes,
+            }),
+            Device::Whole { gpu, .. } => LeasedDevice::Gpu(LeasedGpu {
+                uuid: gpu.uuid.clone(),
+                pci: gpu.pci,
+                minor: gpu.minor,
+                nodes,
+            }),
+        })
     }
 }

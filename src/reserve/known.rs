@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::failure::Failure;
 use crate::lease::liveness::Here;
 use crate::lease::{End, Lease};
-use crate::mig::{Checked, Gpu, Gpus, Inventory, LeftOut, MigDevice, MigUuid};
+use crate::mig::{Checked, Device, DeviceName, Gpus, Inventory, LeftOut};
 
 use super::used::Used;
 
@@ -20,7 +20,7 @@ pub struct Known {
     fresh: bool,
     used: Used,
     /// Devices that were not what had just been read of them, since when, and how.
-    differing: BTreeMap<MigUuid, (Instant, String)>,
+    differing: BTreeMap<DeviceName, (Instant, String)>,
 }
 
 /// For how long such a device is left alone: or a waiter would ask the driver without pause.
@@ -71,7 +71,7 @@ impl Known {
     }
 
     /// Leaves a device out of all further choice.
-    pub fn forget(&mut self, device: &MigUuid) {
+    pub fn forget(&mut self, device: &DeviceName) {
         self.inventory.forget(device);
     }
 
@@ -115,16 +115,16 @@ impl Known {
     /// Asks the driver about the lease's devices alone, and takes note of what it says.
     pub fn check(&mut self, gpus: &dyn Gpus, here: &Here, lease: &Lease) -> Result<Verdict, Failure> {
         let devices = self.devices_of(lease);
-        let asked: Vec<MigUuid> = devices.iter().map(|(_, device)| device.uuid.clone()).collect();
+        let asked: Vec<DeviceName> = devices.iter().map(|device| device.name()).collect();
         let answers = gpus.check(&devices)?;
         let mut verdict = Verdict::Good;
         let mut differs = false;
-        for (uuid, answer) in asked.into_iter().zip(answers) {
+        for (device, answer) in asked.into_iter().zip(answers) {
             match answer {
                 Checked::AsKnown => continue,
-                Checked::InUse(users) => self.used.note(here, uuid, &users),
+                Checked::InUse(users) => self.used.note(here, device, &users),
                 Checked::Differs(_) if !self.fresh => differs = true,
-                Checked::Differs(reason) => self.leave_out(uuid, reason),
+                Checked::Differs(reason) => self.leave_out(device, reason),
             }
             verdict = Verdict::Objects;
         }
@@ -139,22 +139,22 @@ impl Known {
         self.used.ends()
     }
 
-    fn devices_of(&self, lease: &Lease) -> Vec<(&Gpu, &MigDevice)> {
+    fn devices_of(&self, lease: &Lease) -> Vec<Device<'_>> {
         lease
-            .uuids()
-            .filter_map(|uuid| self.inventory.device(uuid))
+            .names()
+            .filter_map(|name| self.inventory.device(&name))
             .collect()
     }
 
     /// It changed between two answers: nobody can tell what it is.
-    fn leave_out(&mut self, device: MigUuid, reason: String) {
+    fn leave_out(&mut self, device: DeviceName, reason: String) {
         self.inventory.forget(&device);
         self.inventory.left_out.push(left_out(&device, &reason));
         self.differing.insert(device, (Instant::now(), reason));
     }
 }
 
-fn left_out(device: &MigUuid, reason: &str) -> LeftOut {
+fn left_out(device: &DeviceName, reason: &str) -> LeftOut {
     LeftOut {
         what: device.to_string(),
         reason: reason.to_owned(),

@@ -19,6 +19,7 @@
 mod asker;
 mod choice;
 mod known;
+mod places;
 mod used;
 mod waiter;
 
@@ -29,7 +30,7 @@ use crate::lease::liveness::{self, Here};
 use crate::lease::transition::{self, Checks, Fate};
 use crate::lease::{
     Container, End, Holder, Judge, Judged, Lease, LeaseId, LeaseState, LeasedDevice, Ledger, LockedLedger,
-    Ticket, VERSION,
+    Ticket, layout,
 };
 use crate::mig::Gpus;
 use crate::policy::Limits;
@@ -177,20 +178,23 @@ impl Reserver<'_> {
     }
 
     /// The leases that stand after those of gone holders are taken back. One that can't be read stands for its devices,
-    /// as far as they are known.
+    /// as far as they are known. Of others' no more is known than their devices' records say.
     fn living(&self, ledger: &mut LockedLedger<'_>, asker: &Asker) -> Result<Vec<Lease>, Failure> {
         let judge = Judge {
             here: self.here,
             pending: self.pending,
             besides: asker.own_process(),
         };
-        let judgement = judge.all(ledger.contents()?);
+        // Whatever of its own name may be its own lease, to be given to it again as it is.
+        let is_of_its_name = |lease: &Lease| lease.holder.container().id == asker.container.id;
+        let judgement = ledger.judge(judge, is_of_its_name)?;
         if let Some(unknown) = judgement.unknown.first() {
             return Err(unknown.failure());
         }
         for judged in &judgement.leases {
             ledger.carry_out(judged)?;
         }
+        ledger.seal();
         let stands = |judged: Judged| (judged.fate != Fate::Remove).then_some(judged.lease);
         Ok(judgement.leases.into_iter().filter_map(stands).collect())
     }
@@ -199,7 +203,7 @@ impl Reserver<'_> {
     fn lease(&self, asker: &Asker, known: &Known, devices: Vec<LeasedDevice>) -> Result<Lease, Failure> {
         let own = nix::unistd::getpid().as_raw();
         Ok(Lease {
-            version: VERSION,
+            version: layout(&devices),
             id: LeaseId::random()?,
             state: LeaseState::Pending,
             devices,

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::lease::End;
 use crate::lease::liveness::Here;
-use crate::mig::{MigUuid, User};
+use crate::mig::{DeviceName, User};
 
 /// For how long the driver isn't asked again: a user may let go of a device and live on, and not every end can be seen.
 const LASTS: Duration = Duration::from_secs(30);
 
 /// Which devices, and by whom.
 #[derive(Default)]
-pub struct Used(BTreeMap<MigUuid, Users>);
+pub struct Used(BTreeMap<DeviceName, Users>);
 
 struct Users {
     /// As people are told.
@@ -25,7 +25,7 @@ struct Users {
 
 impl Used {
     /// Takes note of what the driver said.
-    pub fn note(&mut self, here: &Here, device: MigUuid, users: &[User]) {
+    pub fn note(&mut self, here: &Here, device: DeviceName, users: &[User]) {
         let end = |user: &User| here.end_of(&here.name_process(i32::try_from(user.pid).ok()?).ok()?);
         let ends: Vec<End> = users.iter().filter_map(end).collect();
         let users = Users {
@@ -41,12 +41,12 @@ impl Used {
     }
 
     /// Who uses that device, as people are told.
-    pub fn by(&self, device: &MigUuid) -> Option<String> {
+    pub fn by(&self, device: &DeviceName) -> Option<String> {
         self.0.get(device).map(|users| users.name.clone())
     }
 
     /// The devices.
-    pub fn devices(&self) -> Vec<MigUuid> {
+    pub fn devices(&self) -> Vec<DeviceName> {
         self.0.keys().cloned().collect()
     }
 

@@ -2,12 +2,13 @@
 //! moment do this, Podman's precreate and the interposed runtime; they differ in who makes the container, and in how
 //! the document goes back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::{
-    Voice, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver, undo,
+    DriverFiles, Voice, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated,
+    reserver, undo,
 };
 use crate::config::{Config, DEFAULT_PATH};
 use crate::edits::{ContainerEdits, device, guard, spec};
@@ -26,6 +27,10 @@ pub struct Making<'a> {
     pub config: &'a Config,
     /// The program that the container's hooks are to name: `oci-mig-hook`, wherever it is.
     pub hook: &'a Path,
+    /// The folder that config.json counts from, where it is known.
+    pub bundle: Option<&'a Path>,
+    /// The runtime that gets the config next, where it is known.
+    pub runtime: Option<&'a Path>,
     /// Where it is said that a container waits.
     pub voice: Voice<'a>,
 }
@@ -59,6 +64,7 @@ impl Making<'_> {
         let request = request.requiring(Requirements::of_environment(Spec(&spec).environment())?);
         refuse_unless_isolated(self.config, oci::not_isolated(Spec(&spec)))?;
         let ledger = Ledger::open(&self.config.ledger_dir)?;
+        let files = DriverFiles::of(self.config, Spec(&spec), self.runtime, self.voice)?;
         let here = Here::look()?;
         let asker = Asker {
             container: container(&here, Spec(&spec))?,
@@ -68,7 +74,7 @@ impl Making<'_> {
         let (lease, edited) = self.reserve(&ledger, &here, asker, earlier, &mut spec)?;
         refuse_other_devices(self.config, Spec(&spec), &lease)
             .and_then(|()| match edited {
-                true => self.edit(&mut spec, &lease),
+                true => self.edit(&mut spec, &lease, &files),
                 false => Ok(()),
             })
             .and_then(|()| deliver(edited.then_some(&spec)))
@@ -95,22 +101,30 @@ impl Making<'_> {
         Ok((lease, true))
     }
 
-    fn edit(&self, spec: &mut Value, lease: &Lease) -> Result<(), Failure> {
-        let devices = lease
-            .devices
-            .iter()
-            .map(|device| (device.uuid(), LeasedDevice::nodes(device)));
+    fn edit(&self, spec: &mut Value, lease: &Lease, files: &DriverFiles) -> Result<(), Failure> {
+        let nodes = |device| match files.leave_nodes() {
+            true => &[],
+            false => LeasedDevice::nodes(device),
+        };
+        let devices = lease.devices.iter().map(|device| (device.name(), nodes(device)));
         let named_file = self.config.named_file.as_deref();
         let edits = ContainerEdits {
             deny_others: is_to_be_limited(Spec(spec)).then(|| guard::given(Spec(spec), &number_at)),
             ..device::for_devices(devices)
         };
+        let edits = edits.and(files.edits(self.rootfs(Spec(spec)).as_deref(), self.voice));
         let mut edits = device::with_hooks(edits, self.hook, named_file);
         edits
             .annotations
             .push((keys::LEASE.to_owned(), lease.id.to_string()));
         let user_namespace = Spec(spec).user_namespace();
         spec::write(spec, &edits, user_namespace)
+    }
+
+    /// Where its root file system is, if that can be told: from the bundle, or by itself.
+    fn rootfs(&self, spec: Spec<'_>) -> Option<PathBuf> {
+        let path = spec.rootfs(self.bundle.unwrap_or(Path::new("")))?;
+        (path.is_absolute() || self.bundle.is_some()).then_some(path)
     }
 }
 

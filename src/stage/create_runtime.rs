@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Options, Voice, asked_by, config, forged, host, mask_proc, program, refuse_nvidias_hook,
-    refuse_other_devices, refuse_rootless, refuse_unless_isolated, reserver, undo,
+    refuse_other_devices, refuse_rootless, refuse_unless_isolated, refuse_where_it_exists, reserver, undo,
 };
 use crate::config::Config;
 use crate::confirm::{self, Claim};
@@ -108,6 +108,7 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
     let pid = pid(state)?;
     let config = config(options)?;
     refuse_rootless()?;
+    refuse_where_it_exists(&config)?;
     let document = oci::read_config(&state.bundle)?;
     let request = request.requiring(Requirements::of_environment(Spec(&document).environment())?);
     // Before its process is named, or anything else is done with its number: that could be another's by then.
@@ -132,7 +133,7 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
         ..reserver(&config, &host, &ledger, &here, voice)
     };
     let lease = reserver.reserve(asker)?;
-    let devices = lease.devices.iter().map(|device| (device.uuid(), device.nodes()));
+    let devices = lease.devices.iter().map(|device| (device.name(), device.nodes()));
     refuse_other_devices(&config, spec, &lease)
         .and_then(|()| inject::into(&live, &device::for_devices(devices)))
         .and_then(|()| mask_proc(&config, &live, &lease))

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use crate::edits::device::{
-    CONFIG_ARGUMENT, DEVICES_ARGUMENT, MOUNTS_ARGUMENT, NODES_ARGUMENT, OTHERS_ARGUMENT,
+    CONFIG_ARGUMENT, DEVICES_ARGUMENT, HOOKS_ARGUMENT, MOUNTS_ARGUMENT, NODES_ARGUMENT, OTHERS_ARGUMENT,
+    VARIABLE_ARGUMENT,
 };
-use crate::mig::MigUuid;
+use crate::mig::DeviceName;
 
 /// What an engine's hook entry passes to a stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct Options {
     /// `--config FILE`.
     pub config: Option<PathBuf>,
     /// `--devices UUID,...`: what was edited into the container. Only in hook entries that we wrote.
-    pub devices: Option<Vec<MigUuid>>,
+    pub devices: Option<Vec<DeviceName>>,
     /// `--guard`: judge a container that did not ask, and leave any other to the entry without it.
     pub guard: bool,
 }
@@ -36,7 +37,7 @@ impl Options {
                     options.devices = Some(devices.collect::<Option<_>>()?);
                 }
                 // Said for whoever takes the edits out again; a stage has the lease.
-                NODES_ARGUMENT | MOUNTS_ARGUMENT | OTHERS_ARGUMENT => {}
+                NODES_ARGUMENT | MOUNTS_ARGUMENT | HOOKS_ARGUMENT | VARIABLE_ARGUMENT | OTHERS_ARGUMENT => {}
                 _ => return None,
             }
         }

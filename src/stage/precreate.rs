@@ -57,6 +57,8 @@ fn serve(document: &[u8], options: &Options, voice: Voice<'_>) -> Result<(), Fai
     let making = Making {
         config: &config,
         hook: &program()?,
+        bundle: None,
+        runtime: None,
         voice,
     };
     making.serve(

@@ -19,7 +19,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
     ("reserve", &["lease", "policy", "request", "mig"]),
     ("confirm", &["lease", "mig"]),
     ("release", &["lease"]),
-    ("host", &["config", "mig"]),
+    ("host", &["config", "edits", "mig"]),
     ("inject", &["edits", "cgroup"]),
     (
         "stage",
@@ -28,7 +28,7 @@ pub const ARROWS: &[(&str, &[&str])] = &[
             "config", "mig", "lease",
         ],
     ),
-    ("operator", &["host", "lease", "config", "mig"]),
+    ("operator", &["host", "edits", "lease", "config", "mig"]),
     ("main", &["cli", "stage", "operator", "report", "host"]),
     ("bin", &["oci", "stage", "report", "host"]),
 ];

@@ -98,7 +98,7 @@ fn refuses_document(machine: &Machine, document: &Value, code: i32, line: &str) 
 
 /// precreate refuses a container with these annotations so, and the ledger stays as it was.
 #[track_caller]
-fn refuses(machine: &Machine, annotations: Annotations, code: i32, line: &str) {
+pub(crate) fn refuses(machine: &Machine, annotations: Annotations, code: i32, line: &str) {
     refuses_document(machine, &config(annotations), code, line);
 }
 

@@ -141,7 +141,7 @@ fn a_lease_of_a_newer_version_costs_its_own_device_alone() {
     let path = lease_file(&machine);
     let text = fs::read_to_string(&path)
         .expect("a lease")
-        .replacen("\"version\":2", "\"version\":3", 1);
+        .replacen("\"version\":2", "\"version\":4", 1);
     fs::write(&path, &text).expect("a lease of a newer version");
 
     let other = asking(&machine, SLEEP);

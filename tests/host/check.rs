@@ -5,7 +5,7 @@ use std::process::Command;
 use fake_node::{ComputeSpec, GpuSpec, IdMap, InstanceSpec, MigMode as Mode, NodeSpec, Scratch, Shown};
 use oci_mig_hook::host::Survey;
 use oci_mig_hook::host::nvml::Certain;
-use oci_mig_hook::mig::{Checked, Gpu, Inventory, MigDevice, MigMode};
+use oci_mig_hook::mig::{Checked, DeviceName, Gpu, Inventory, MigDevice, MigMode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -24,6 +24,14 @@ pub fn inventory(node: &Scratch) -> Inventory {
     let mut command = Command::new(PROGRAM);
     let survey: Survey = answer(command.arg("nvml-inventory").arg(node.library()));
     survey.inventory
+}
+
+/// The names of the devices that somebody uses, as the same child says.
+pub fn used(node: &Scratch) -> Vec<DeviceName> {
+    let mut command = Command::new(PROGRAM);
+    command.arg("nvml-inventory").arg(node.library());
+    let survey: Survey = answer(command.arg(r#"{"users":true}"#));
+    survey.users.into_keys().collect()
 }
 
 /// Asks about every device of `known`.
@@ -102,8 +110,8 @@ fn what_is_as_it_was_is_as_known() {
 /// The functions that are called for the last device of a node, in order, and the GPUs that they touch.
 fn calls(node: &Scratch) -> (Vec<String>, Vec<u32>) {
     let known = inventory(node);
-    let last = known.devices().last().expect("a device").1.uuid.clone();
-    let known = only(&known, |_, device| device.uuid == last);
+    let last = known.devices().last().expect("a device").name();
+    let known = only(&known, |_, device| last == device.uuid.clone().into());
     node.start_trace().expect("a trace");
     assert_eq!(check(node, &known), [Checked::AsKnown]);
     let trace = node.trace().expect("a trace");
@@ -167,12 +175,15 @@ fn profiles_that_swap_under_the_same_ids_and_uuids() {
             assert_eq!(names(&node), named, "{map:?}");
             let differs = differs(&node, &known);
             assert_eq!(differs.len(), 2);
-            for ((_, device), differs) in known.devices().zip(differs) {
-                let was = device.profile.to_string();
+            for (device, differs) in known.devices().zip(differs) {
+                let was = device.kind().to_string();
                 let is = if was == "2g.20gb" { "1g.20gb" } else { "2g.20gb" };
                 assert_eq!(
                     differs,
-                    format!("GPU 0: the profile of {} is {is} now, and was {was}", device.uuid)
+                    format!(
+                        "GPU 0: the profile of {} is {is} now, and was {was}",
+                        device.name()
+                    )
                 );
             }
         }

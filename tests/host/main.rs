@@ -1,12 +1,14 @@
 //! What the program sees of a machine: what it remembers, what it checks, and what it says of it. On simulated nodes.
 
 mod check;
+mod driver_files;
 mod facts;
 mod refresh;
 mod snapshot;
 mod snapshot_writing;
 mod stuck;
 mod users;
+mod whole;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -51,13 +51,14 @@ fn it_is_what_the_driver_said() {
         let inventory = remembered(&node).expect("an inventory");
         let mut devices: Vec<_> = inventory
             .devices()
-            .map(|(_, device)| device.uuid.to_string())
+            .map(|device| device.name().to_string())
             .collect();
         let mut expected: Vec<_> = node
             .devices()
             .expect("devices")
             .into_iter()
             .map(|device| device.uuid)
+            .chain(node.whole_gpus().expect("GPUs").into_iter().map(|gpu| gpu.uuid))
             .collect();
         devices.sort();
         expected.sort();

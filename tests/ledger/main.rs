@@ -5,7 +5,9 @@ mod node;
 mod queue;
 mod records;
 mod remembered;
+mod seal;
 mod transaction;
+mod whole;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -111,7 +113,7 @@ fn what_is_no_lease_is_told_apart_and_named() {
     ledger.lock().unwrap().put(&good).unwrap();
     let folder = scratch.path().join("leases");
     fs::write(folder.join("cut.json"), "{\"version\":1,\"id\":").unwrap();
-    fs::write(folder.join("newer.json"), "{\"version\":3,\"whatever\":true}").unwrap();
+    fs::write(folder.join("newer.json"), "{\"version\":4,\"whatever\":true}").unwrap();
     fs::copy(folder.join(format!("{}.json", good.id)), folder.join("copy.json")).unwrap();
     symlink("/etc/passwd", folder.join("link.json")).unwrap();
     nix::unistd::mkfifo(&folder.join("fifo.json"), nix::sys::stat::Mode::S_IRUSR).unwrap();
@@ -128,7 +130,7 @@ fn what_is_no_lease_is_told_apart_and_named() {
     assert!(why("cut.json").contains("EOF"));
     assert_eq!(
         why("newer.json"),
-        "its version is 3, and this program knows versions up to 2"
+        "its version is 4, and this program knows versions up to 3"
     );
     assert!(why("copy.json").starts_with("it should be named "));
     assert!(why("link.json").contains("symbolic link"), "{}", why("link.json"));

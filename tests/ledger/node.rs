@@ -5,12 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use oci_mig_hook::failure::Failure;
 use oci_mig_hook::lease::liveness::{self, Here};
-use oci_mig_hook::lease::{
-    Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Process, VERSION,
-};
+use oci_mig_hook::lease::{Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedMig, Process};
 use oci_mig_hook::mig::{
-    Attributes, Checked, ComputeInstanceId, DeviceMinor, DeviceNode, Gpu, GpuInstanceId, GpuProfile, Gpus,
-    Inventory, MigDevice, MigMode, MigUuid, Placement,
+    Attributes, Checked, ComputeInstanceId, Device, DeviceMinor, DeviceName, DeviceNode, Gpu, GpuInstanceId,
+    GpuProfile, Gpus, Inventory, MigDevice, MigMode, MigUuid, Placement,
 };
 
 /// A folder that goes when the test ends.
@@ -92,11 +90,11 @@ impl Gpus for SevenSlices {
         None
     }
 
-    fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure> {
+    fn check(&self, devices: &[Device<'_>]) -> Result<Vec<Checked>, Failure> {
         Ok(devices.iter().map(|_| Checked::AsKnown).collect())
     }
 
-    fn nodes(&self, _: &Gpu, _: &MigDevice) -> Result<Vec<DeviceNode>, Failure> {
+    fn nodes(&self, _: Device<'_>) -> Result<Vec<DeviceNode>, Failure> {
         Ok(vec![])
     }
 }
@@ -117,11 +115,14 @@ impl Gpus for WithoutNodesBefore {
         None
     }
 
-    fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure> {
+    fn check(&self, devices: &[Device<'_>]) -> Result<Vec<Checked>, Failure> {
         SevenSlices.check(devices)
     }
 
-    fn nodes(&self, _: &Gpu, device: &MigDevice) -> Result<Vec<DeviceNode>, Failure> {
+    fn nodes(&self, device: Device<'_>) -> Result<Vec<DeviceNode>, Failure> {
+        let Device::Mig { device, .. } = device else {
+            panic!("no whole GPU: {device:?}");
+        };
         match device.placement.start < self.0 {
             true => Err(Failure::host(
                 format!("no node for slice {}", device.placement.start),
@@ -137,6 +138,11 @@ pub fn uuid(k: u32) -> MigUuid {
     format!("MIG-0000000{k}-0000-5000-8000-000000000000")
         .parse()
         .unwrap()
+}
+
+/// The same, as a device's name.
+pub fn called(k: u32) -> DeviceName {
+    uuid(k).into()
 }
 
 /// A container of that id whose process is this test's own: it lives as long as the test.
@@ -167,7 +173,7 @@ pub fn lease(id: &str, state: LeaseState) -> Lease {
 pub fn lease_of(container: Container, state: LeaseState) -> Lease {
     let here = Here::look().unwrap();
     Lease {
-        version: VERSION,
+        version: 2,
         id: LeaseId::random().unwrap(),
         state,
         holder: Holder::Container(container),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use oci_mig_hook::lease::{DeviceRecord, Lease, LeaseState, Ledger};
 use oci_mig_hook::release;
 
-use crate::node::{Scratch, container, lease, uuid};
+use crate::node::{Scratch, called, container, lease, uuid};
 use crate::transaction::{gone, one, reserve};
 
 fn files(scratch: &Scratch, folder: &str) -> Vec<String> {
@@ -40,7 +40,7 @@ fn each_held_device_has_a_record_as_long_as_its_lease() {
     let ledger = Ledger::open(scratch.path()).unwrap();
     let two = [("mig.profile", "1g.10gb"), ("mig.count", "2")];
     let lease = reserve(&ledger, &two, container("a"), LeaseState::Held).unwrap();
-    let names: Vec<String> = lease.uuids().map(ToString::to_string).collect();
+    let names: Vec<String> = lease.names().map(|name| name.to_string()).collect();
     assert_eq!(files(&scratch, "devices"), names);
     let text = fs::read_to_string(scratch.path().join("devices").join(&names[0])).unwrap();
     let record: DeviceRecord = serde_json::from_str(&text).unwrap();
@@ -55,7 +55,7 @@ fn an_unreadable_lease_costs_its_own_devices_alone() {
     let (ledger, broken, path) = with_two_unreadable(&scratch);
     for k in 0..5 {
         let given = one(&ledger, &format!("container-{k}")).unwrap();
-        assert!(given.uuids().all(|uuid| !broken.uuids().any(|held| held == uuid)));
+        assert!(given.names().all(|name| !broken.names().any(|held| held == name)));
     }
     let refusal = one(&ledger, "one-too-many").unwrap_err().to_string();
     assert!(
@@ -91,13 +91,13 @@ fn an_unreadable_lease_with_a_record_too_few_costs_every_device() {
         |path| fs::write(path, "{}").unwrap(),
         |path| {
             let text = fs::read_to_string(path).unwrap();
-            fs::write(path, text.replace("\"version\":2", "\"version\":3")).unwrap();
+            fs::write(path, text.replace("\"version\":2", "\"version\":4")).unwrap();
         },
     ];
     for spoil in spoils {
         let scratch = Scratch::new();
         let (ledger, broken, path) = with_two_unreadable(&scratch);
-        let record = broken.uuids().next().unwrap().to_string();
+        let record = broken.names().next().unwrap().to_string();
         spoil(scratch.path().join("devices").join(record).to_str().unwrap());
         let failure = one(&ledger, "a").unwrap_err();
         assert_eq!(failure.exit() as i32, 3);
@@ -135,11 +135,11 @@ fn who_takes_its_reservation_back_late_leaves_the_next_ones_records_alone() {
     )
     .unwrap();
     let next = one(&ledger, "next").unwrap();
-    assert!(next.uuids().eq(late.uuids()));
+    assert!(next.names().eq(late.names()));
     release::undo(&mut ledger.lock().unwrap(), &late).unwrap();
     assert_eq!(files(&scratch, "devices"), [uuid(0).to_string()]);
     spoil(&scratch, &next);
-    assert!(one(&ledger, "other").unwrap().uuids().eq([&uuid(1)]));
+    assert!(one(&ledger, "other").unwrap().names().eq([called(1)]));
 }
 
 /// What the first released version wrote, which kept no records and knew neither state root nor pid namespace.
@@ -163,7 +163,7 @@ fn an_older_versions_lease_is_read_and_gets_its_records() {
 
     let ledger_again = Ledger::open(scratch.path()).unwrap();
     let given = one(&ledger_again, "new").unwrap();
-    assert!(given.uuids().all(|given| *given != uuid(0)));
+    assert!(given.names().all(|given| given != called(0)));
     let now = &ledger.contents().unwrap().leases;
     let upgraded = now
         .iter()

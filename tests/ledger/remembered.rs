@@ -5,9 +5,9 @@ use std::cell::{Cell, RefCell};
 
 use oci_mig_hook::failure::Failure;
 use oci_mig_hook::lease::{LeaseState, Ledger};
-use oci_mig_hook::mig::{Checked, DeviceNode, Gpu, Gpus, Inventory, MigDevice, MigMode, MigUuid, User};
+use oci_mig_hook::mig::{Checked, Device, DeviceName, DeviceNode, Gpus, Inventory, MigDevice, MigMode, User};
 
-use crate::node::{Scratch, SevenSlices, container, uuid};
+use crate::node::{Scratch, SevenSlices, called, container};
 use crate::transaction::reserve_on;
 
 type Answer<'a> = dyn Fn(&MigDevice) -> Checked + 'a;
@@ -16,7 +16,7 @@ type Answer<'a> = dyn Fn(&MigDevice) -> Checked + 'a;
 struct Node<'a> {
     remembered: usize,
     read: Cell<u32>,
-    asked: RefCell<Vec<MigUuid>>,
+    asked: RefCell<Vec<DeviceName>>,
     answer: Box<Answer<'a>>,
 }
 
@@ -30,7 +30,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn asked(&self) -> Vec<MigUuid> {
+    fn asked(&self) -> Vec<DeviceName> {
         self.asked.borrow().clone()
     }
 }
@@ -53,13 +53,17 @@ impl Gpus for Node<'_> {
         SevenSlices.inventory()
     }
 
-    fn check(&self, devices: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure> {
-        let asked = devices.iter().map(|(_, device)| device.uuid.clone());
+    fn check(&self, devices: &[Device<'_>]) -> Result<Vec<Checked>, Failure> {
+        let asked = devices.iter().map(|device| device.name());
         self.asked.borrow_mut().extend(asked);
-        Ok(devices.iter().map(|(_, device)| (self.answer)(device)).collect())
+        let answer = |device: &Device<'_>| match device {
+            Device::Mig { device, .. } => (self.answer)(device),
+            Device::Whole { .. } => panic!("no whole GPU: {device:?}"),
+        };
+        Ok(devices.iter().map(answer).collect())
     }
 
-    fn nodes(&self, _: &Gpu, _: &MigDevice) -> Result<Vec<DeviceNode>, Failure> {
+    fn nodes(&self, _: Device<'_>) -> Result<Vec<DeviceNode>, Failure> {
         Ok(vec![])
     }
 }
@@ -76,7 +80,7 @@ fn what_is_remembered_serves_and_only_the_chosen_device_is_asked_about() {
     let ledger = Ledger::open(scratch.path()).unwrap();
     let node = Node::new(7, |_| Checked::AsKnown);
     let lease = reserve_on(&node, &ledger, ONE, container("a"), LeaseState::Held).unwrap();
-    assert_eq!((node.read.get(), node.asked()), (0, vec![uuid(0)]));
+    assert_eq!((node.read.get(), node.asked()), (0, vec![called(0)]));
     assert_eq!(ledger.contents().unwrap().leases, [lease]);
 }
 
@@ -89,7 +93,7 @@ fn while_the_driver_is_asked_the_device_is_nobody_elses_and_bound_to_who_asks() 
         seen.replace(ledger.contents().unwrap().leases);
         let other = Node::new(7, |_| Checked::AsKnown);
         let lease = reserve_on(&other, &ledger, ONE, container("b"), LeaseState::Held).unwrap();
-        assert_eq!(lease.uuids().collect::<Vec<_>>(), [&uuid(1)]);
+        assert_eq!(lease.names().collect::<Vec<_>>(), [called(1)]);
         Checked::AsKnown
     });
     let lease = reserve_on(&node, &ledger, ONE, container("a"), LeaseState::Held).unwrap();
@@ -112,7 +116,7 @@ fn a_device_that_differs_from_memory_has_all_read_anew_and_is_chosen_again() {
         false => Checked::AsKnown,
     });
     let lease = reserve_on(&node, &ledger, ONE, container("a"), LeaseState::Held).unwrap();
-    assert_eq!((node.read.get(), node.asked()), (1, vec![uuid(0), uuid(0)]));
+    assert_eq!((node.read.get(), node.asked()), (1, vec![called(0), called(0)]));
     assert_eq!(
         ledger.contents().unwrap().leases,
         [lease],
@@ -169,7 +173,7 @@ fn what_somebody_outside_our_leases_uses_is_passed_over_and_named() {
         _ => Checked::AsKnown,
     });
     let lease = reserve_on(&node, &ledger, ONE, container("a"), LeaseState::Held).unwrap();
-    assert_eq!(lease.uuids().collect::<Vec<_>>(), [&uuid(2)]);
+    assert_eq!(lease.names().collect::<Vec<_>>(), [called(2)]);
     assert_eq!((node.read.get(), node.asked().len()), (0, 3));
     let six = [("mig.profile", "1g.10gb"), ("mig.count", "6")];
     let refusal = reserve_on(&node, &ledger, &six, container("b"), LeaseState::Held).unwrap_err();
@@ -213,10 +217,10 @@ fn a_driver_that_does_not_answer_leaves_nothing_reserved() {
         fn inventory(&self) -> Result<Inventory, Failure> {
             Err(Failure::host("mute", "made up"))
         }
-        fn check(&self, _: &[(&Gpu, &MigDevice)]) -> Result<Vec<Checked>, Failure> {
+        fn check(&self, _: &[Device<'_>]) -> Result<Vec<Checked>, Failure> {
             Err(Failure::host("mute", "made up"))
         }
-        fn nodes(&self, _: &Gpu, _: &MigDevice) -> Result<Vec<DeviceNode>, Failure> {
+        fn nodes(&self, _: Device<'_>) -> Result<Vec<DeviceNode>, Failure> {
             Ok(vec![])
         }
     }

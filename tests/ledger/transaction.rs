@@ -15,7 +15,7 @@ use oci_mig_hook::release::{self, Ended};
 use oci_mig_hook::request::Request;
 use oci_mig_hook::reserve::{Asker, Reserver};
 
-use crate::node::{Scratch, SevenSlices, WithoutNodesBefore, container, container_of, uuid};
+use crate::node::{Scratch, SevenSlices, WithoutNodesBefore, called, container, container_of};
 
 const PENDING: Duration = Duration::from_secs(120);
 
@@ -81,7 +81,7 @@ fn seven_get_one_each_and_the_eighth_is_told_who_has_them() {
     let leases: Vec<_> = (0..7)
         .map(|k| one(&ledger, &format!("container-{k}")).unwrap())
         .collect();
-    let uuids: BTreeSet<_> = leases.iter().flat_map(|lease| lease.uuids().cloned()).collect();
+    let uuids: BTreeSet<_> = leases.iter().flat_map(|lease| lease.names()).collect();
     assert_eq!(uuids.len(), 7);
     let refusal = one(&ledger, "container-8").unwrap_err();
     assert_eq!(refusal.exit() as i32, 1);
@@ -95,7 +95,7 @@ fn several_are_all_or_none() {
     let ledger = Ledger::open(scratch.path()).unwrap();
     let four = [("mig.profile", "1g.10gb"), ("mig.count", "4")];
     let lease = reserve(&ledger, &four, container("a"), LeaseState::Held).unwrap();
-    assert_eq!(lease.uuids().collect::<BTreeSet<_>>().len(), 4);
+    assert_eq!(lease.names().collect::<BTreeSet<_>>().len(), 4);
     reserve(&ledger, &four, container("b"), LeaseState::Held).unwrap_err();
     assert_eq!(ledger.contents().unwrap().leases, [lease]);
 }
@@ -170,8 +170,8 @@ fn a_device_whose_nodes_cannot_be_had_is_passed_over() {
     )
     .unwrap();
     assert_eq!(
-        lease.uuids().cloned().collect::<Vec<_>>(),
-        (2..7).map(uuid).collect::<Vec<_>>()
+        lease.names().collect::<Vec<_>>(),
+        (2..7).map(called).collect::<Vec<_>>()
     );
     // Where no other serves, the first such failure says why; nothing is recorded.
     let failure = reserve_on(
@@ -242,7 +242,7 @@ fn an_instance_made_anew_in_a_leased_ones_place_is_held() {
     device.uuid = "MIG-ffffffff-0000-5000-8000-000000000000".parse().unwrap();
     ledger.lock().unwrap().put(&lease).unwrap();
     let next = one(&ledger, "b").unwrap();
-    assert_eq!(next.uuids().collect::<Vec<_>>(), [&uuid(1)]);
+    assert_eq!(next.names().collect::<Vec<_>>(), [called(1)]);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn claim(lease: &Lease, id: &str, devices: &[u32]) -> Claim {
     let container = container(id);
     Claim {
         lease: lease.id.clone(),
-        devices: devices.iter().map(|k| uuid(*k)).collect(),
+        devices: devices.iter().map(|k| called(*k)).collect(),
         container,
     }
 }
@@ -390,11 +390,7 @@ fn eight_threads_never_get_one_device_twice() {
         let threads: Vec<_> = (0..8).map(|thread| scope.spawn(ask(thread))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let devices: Vec<_> = granted
-        .iter()
-        .flatten()
-        .flat_map(|lease| lease.uuids().cloned())
-        .collect();
+    let devices: Vec<_> = granted.iter().flatten().flat_map(|lease| lease.names()).collect();
     assert_eq!(devices.len(), 7, "all were handed out: {devices:?}");
     assert_eq!(
         devices.iter().collect::<BTreeSet<_>>().len(),

@@ -19,10 +19,7 @@ fn gets(words: &str, node: &Inventory, names: &[&str], earlier: &[Earlier]) -> R
     let held = keep(earlier, node, held(node, names), &Limits::default());
     let chosen = choose(&request(words), node, &held, &Limits::default());
     let chosen = chosen.map_err(|refusal| oci_mig_hook::failure::Failure::from(refusal).to_string())?;
-    Ok(chosen
-        .iter()
-        .map(|chosen| name((chosen.gpu, chosen.device)))
-        .collect())
+    Ok(chosen.into_iter().map(name).collect())
 }
 
 fn seven() -> Inventory {
@@ -100,7 +97,7 @@ fn what_an_earlier_one_avoids_is_not_kept_for_it() {
     let node = seven();
     let all = all(&node);
     let held: Vec<&str> = all.iter().map(String::as_str).take(5).collect();
-    let used = node.devices().nth(5).unwrap().1.uuid.clone();
+    let used = node.devices().nth(5).unwrap().name();
     let earlier = [Earlier {
         avoids: vec![used],
         ..waits("profile=1g.5gb", "first")

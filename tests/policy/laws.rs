@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oci_mig_hook::mig::{Gpu, Inventory, MigDevice, MigUuid, Profile, Suffix};
-use oci_mig_hook::policy::{Chosen, Held, Limits, Refusal, choose};
+use oci_mig_hook::mig::{
+    Device, DeviceName, Gpu, Inventory, Kind, MigDevice, MigMode, Profile, Suffix, WholeGpu,
+};
+use oci_mig_hook::policy::{Held, Limits, Refusal, choose};
 use oci_mig_hook::request::{Memory, Request, Want};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -14,13 +16,13 @@ use crate::node::{A100_40, A100_80_39, H100_80, IdMap, Instance, Model, bare, de
 #[derive(Clone, Debug)]
 struct Case {
     node: Inventory,
-    held: BTreeMap<MigUuid, String>,
+    held: BTreeMap<DeviceName, String>,
     request: Request,
     limits: Limits,
 }
 
 impl Case {
-    fn choose(&self) -> Result<Vec<Chosen<'_>>, Refusal> {
+    fn choose(&self) -> Result<Vec<Device<'_>>, Refusal> {
         choose(&self.request, &self.node, &self.held(), &self.limits)
     }
 
@@ -29,27 +31,47 @@ impl Case {
     }
 
     /// Every device that the request accepts and the limits allow, by the rules written anew.
-    fn would_do(&self) -> Vec<(&Gpu, &MigDevice)> {
-        let does = |(gpu, device): &(&Gpu, &MigDevice)| {
-            let wanted = match self.request.want() {
-                Want::Profile(profile) => is_called(*profile, gpu, device),
-                Want::AtLeast { memory, compute } => {
-                    let bytes = u128::from(device.attributes.memory_mib) << 20;
-                    bytes >= memory.map_or(0, Memory::bytes).into()
-                        && device.attributes.ci_slices >= compute.map_or(0, |n| n.get().into())
-                }
-                Want::Device(uuid) => device.uuid == *uuid,
-            };
-            let profiles = self.limits.profiles.as_ref();
-            let allowed = profiles.is_none_or(|all| all.iter().any(|one| is_called(*one, gpu, device)));
-            wanted
-                && allowed
-                && self
-                    .request
-                    .gpu()
-                    .is_none_or(|constraint| constraint.accepts(gpu))
+    fn would_do(&self) -> Vec<Device<'_>> {
+        let does = |device: &Device<'_>| {
+            let accepted = self.request.gpu();
+            let is_accepted = accepted.is_none_or(|constraint| constraint.accepts(device.gpu()));
+            let kinds = self.limits.profiles.as_ref();
+            let is_allowed = kinds.is_none_or(|all| all.iter().any(|kind| is_of(*kind, *device)));
+            is_accepted && is_allowed && is_wanted(self.request.want(), *device)
         };
         self.node.devices().filter(does).collect()
+    }
+}
+
+fn is_wanted(want: &Want, device: Device<'_>) -> bool {
+    let enough = |mib: u64, memory: Option<Memory>| {
+        let bytes = u128::from(mib) << 20;
+        bytes >= memory.map_or(0, Memory::bytes).into()
+    };
+    match want {
+        Want::Profile(profile) => is_of(Kind::Mig(*profile), device),
+        Want::AtLeast { memory, compute } => match device {
+            Device::Mig { device, .. } => {
+                let has = device.attributes;
+                enough(has.memory_mib, *memory) && has.ci_slices >= compute.map_or(0, |n| n.get().into())
+            }
+            Device::Whole { .. } => false,
+        },
+        Want::Gpu { memory } => match device {
+            Device::Mig { .. } => false,
+            Device::Whole { whole, .. } => {
+                memory.is_none() || whole.memory_mib.is_some_and(|mib| enough(mib, *memory))
+            }
+        },
+        Want::Device(name) => device.name() == *name,
+    }
+}
+
+fn is_of(kind: Kind, device: Device<'_>) -> bool {
+    match (kind, device) {
+        (Kind::Mig(profile), Device::Mig { gpu, device }) => is_called(profile, gpu, device),
+        (kind, Device::Whole { .. }) => kind == Kind::Gpu,
+        (Kind::Gpu, Device::Mig { .. }) => false,
     }
 }
 
@@ -65,16 +87,20 @@ fn is_called(wanted: Profile, gpu: &Gpu, device: &MigDevice) -> bool {
     without_gb(device.profile) == without_gb(wanted) && apart <= u16::from(!offers)
 }
 
-fn size(device: &MigDevice) -> (u64, u32, bool) {
-    (
-        device.attributes.memory_mib,
-        device.attributes.ci_slices,
-        device.profile.suffix != Suffix::Plain,
-    )
+/// What makes one device smaller than another.
+fn size(device: Device<'_>) -> (u64, u32, bool) {
+    match device {
+        Device::Mig { device, .. } => (
+            device.attributes.memory_mib,
+            device.attributes.ci_slices,
+            device.profile.suffix != Suffix::Plain,
+        ),
+        Device::Whole { whole, .. } => (whole.memory_mib.unwrap_or(u64::MAX), 0, false),
+    }
 }
 
 /// Memory slices of the instances that none of `taken` lies in.
-fn free_slices(gpu: &Gpu, taken: &BTreeSet<&MigUuid>) -> u32 {
+fn free_slices(gpu: &Gpu, taken: &BTreeSet<DeviceName>) -> u32 {
     let instances: BTreeMap<u32, u32> = gpu
         .devices()
         .iter()
@@ -83,7 +109,7 @@ fn free_slices(gpu: &Gpu, taken: &BTreeSet<&MigUuid>) -> u32 {
     let is_taken = |gi: u32| {
         gpu.devices()
             .iter()
-            .any(|d| d.gi.0 == gi && taken.contains(&d.uuid))
+            .any(|d| d.gi.0 == gi && taken.contains(&d.uuid.clone().into()))
     };
     instances
         .into_iter()
@@ -124,6 +150,23 @@ fn layout() -> impl Strategy<Value = (usize, IdMap, Vec<Instance>)> {
     })
 }
 
+/// Two alike, and one whose memory nobody knows.
+const WHOLE: [WholeGpu; 5] = [
+    WholeGpu {
+        memory_mib: Some(15_360),
+    },
+    WholeGpu { memory_mib: None },
+    WholeGpu {
+        memory_mib: Some(81_559),
+    },
+    WholeGpu {
+        memory_mib: Some(40_960),
+    },
+    WholeGpu {
+        memory_mib: Some(40_960),
+    },
+];
+
 static MODELS: [Model; 3] = [A100_40, H100_80, A100_80_39];
 
 fn nodes() -> impl Strategy<Value = Inventory> {
@@ -134,8 +177,10 @@ fn nodes() -> impl Strategy<Value = Inventory> {
             .enumerate()
             .map(|(n, ((which, map, instances), off, odd))| {
                 let (index, bus) = (n as u32, 0x40 - n as u8);
-                if *off == 0 {
-                    return bare("Tesla T4", index, bus, oci_mig_hook::mig::MigMode::Unsupported);
+                match off {
+                    0 => return bare("Tesla T4", index, bus, MigMode::Unsupported(WHOLE[n % 2])),
+                    1..4 => return bare(MODELS[*which].name, index, bus, MigMode::Disabled(WHOLE[n])),
+                    _ => {}
                 }
                 let mut gpu = gpu(&MODELS[*which], index, bus, *map, instances);
                 if let (true, Some(first)) = (*odd, devices(&mut gpu).first_mut()) {
@@ -181,7 +226,14 @@ fn wanted() -> impl Strategy<Value = Vec<(&'static str, String)>> {
             ("mig.compute", slices.to_string()),
         ]
     });
-    prop_oneof![3 => profile, 1 => memory, 1 => exact, 1 => compute, 1 => both, 1 => Just(vec![])]
+    let whole = (any::<bool>(), 1u32..90).prop_map(|(sized, gb)| {
+        let memory = sized.then(|| ("mig.memory", format!("{gb}GB")));
+        [("mig.profile", "gpu".to_owned())]
+            .into_iter()
+            .chain(memory)
+            .collect()
+    });
+    prop_oneof![2 => whole, 3 => profile, 1 => memory, 1 => exact, 1 => compute, 1 => both, 1 => Just(vec![])]
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -199,12 +251,13 @@ fn cases() -> impl Strategy<Value = Case> {
         None,
         Some(["1g.10gb", "3g.40gb"]),
         Some(["2g.10gb", "1c.3g.20gb"]),
+        Some(["gpu", "1g.10gb"]),
     ]);
     let asked = (wanted(), 1u8..5, on, any::<Option<Index>>());
     (nodes(), prop::collection::vec(any::<bool>(), 64), asked, limits).prop_map(
         |(node, held, asked, profiles)| {
             let (mut annotations, count, on, by_name) = asked;
-            let all: Vec<MigUuid> = node.devices().map(|(_, device)| device.uuid.clone()).collect();
+            let all: Vec<DeviceName> = node.devices().map(Device::name).collect();
             annotations.push(("mig.count", count.to_string()));
             annotations.extend(on.map(|gpu| ("mig.gpu", gpu.to_owned())));
             if let (Some(index), true, 1) = (by_name, !all.is_empty(), count) {
@@ -213,7 +266,7 @@ fn cases() -> impl Strategy<Value = Case> {
             let held = all.into_iter().zip(held).filter(|(_, held)| *held);
             Case {
                 held: held
-                    .map(|(uuid, _)| (uuid.clone(), uuid.to_string()[7..19].to_owned()))
+                    .map(|(name, _)| (name.clone(), name.to_string()[7..19].to_owned()))
                     .collect(),
                 node,
                 request: Request::from_annotations(annotations, None).unwrap().unwrap(),
@@ -232,15 +285,15 @@ proptest! {
     /// All or none: who can be served is served in full, each device once, none that is held, none that wouldn't do.
     #[test]
     fn served_in_full_exactly_when_enough_is_free(case in cases()) {
-        let would_do: BTreeMap<&MigUuid, ()> = case.would_do().iter().map(|(_, device)| (&device.uuid, ())).collect();
-        let free = would_do.keys().filter(|uuid| !case.held.contains_key(**uuid)).count();
+        let would_do: BTreeSet<DeviceName> = case.would_do().into_iter().map(Device::name).collect();
+        let free = would_do.iter().filter(|name| !case.held.contains_key(name)).count();
         let asked = usize::from(case.request.count().get());
         match case.choose() {
             Ok(chosen) => {
-                let distinct: BTreeSet<&MigUuid> = chosen.iter().map(|chosen| &chosen.device.uuid).collect();
+                let distinct: BTreeSet<DeviceName> = chosen.iter().map(|chosen| chosen.name()).collect();
                 prop_assert_eq!((chosen.len(), distinct.len()), (asked, asked));
-                for uuid in distinct {
-                    prop_assert!(would_do.contains_key(uuid) && !case.held.contains_key(uuid), "{}", uuid);
+                for name in distinct {
+                    prop_assert!(would_do.contains(&name) && !case.held.contains_key(&name), "{}", name);
                 }
             }
             Err(refusal) => {
@@ -255,19 +308,23 @@ proptest! {
     /// then by (GI, CI).
     #[test]
     fn each_is_the_first_of_those_left(case in cases()) {
-        let mut taken: BTreeSet<&MigUuid> = case.held.keys().collect();
+        let mut taken: BTreeSet<DeviceName> = case.held.keys().cloned().collect();
         for chosen in case.choose().unwrap_or_default() {
-            let by_size = matches!(case.request.want(), Want::AtLeast { .. });
-            let rank = |gpu: &Gpu, device: &MigDevice| {
+            let by_size = matches!(case.request.want(), Want::AtLeast { .. } | Want::Gpu { .. });
+            let rank = |device: Device<'_>| {
                 let size = if by_size { size(device) } else { Default::default() };
-                (size, free_slices(gpu, &taken), gpu.pci, device.gi, device.ci)
+                let instance = match device {
+                    Device::Mig { device, .. } => Some((device.gi, device.ci)),
+                    Device::Whole { .. } => None,
+                };
+                (size, free_slices(device.gpu(), &taken), device.gpu().pci, instance)
             };
-            for (gpu, device) in case.would_do() {
-                if !taken.contains(&device.uuid) {
-                    prop_assert!(rank(chosen.gpu, chosen.device) <= rank(gpu, device));
+            for device in case.would_do() {
+                if !taken.contains(&device.name()) {
+                    prop_assert!(rank(chosen) <= rank(device));
                 }
             }
-            taken.insert(&chosen.device.uuid);
+            taken.insert(chosen.name());
         }
     }
 
@@ -285,11 +342,24 @@ proptest! {
         turned.node.gpus.reverse();
         let uuids = |case: &Case| -> Result<Vec<String>, String> {
             match case.choose() {
-                Ok(chosen) => Ok(chosen.iter().map(|chosen| chosen.device.uuid.to_string()).collect()),
+                Ok(chosen) => Ok(chosen.iter().map(|chosen| chosen.name().to_string()).collect()),
                 Err(refusal) => Err(oci_mig_hook::failure::Failure::from(refusal).to_string()),
             }
         };
         prop_assert_eq!(uuids(&case), uuids(&turned));
+    }
+
+    /// Who doesn't ask for a whole GPU never gets one, and who does never gets a part of one.
+    #[test]
+    fn whole_and_in_parts_are_never_mixed_up(case in cases()) {
+        let wants_whole = match case.request.want() {
+            Want::Gpu { .. } | Want::Device(DeviceName::Gpu(_)) => true,
+            Want::Profile(_) | Want::AtLeast { .. } | Want::Device(DeviceName::Mig(_)) => false,
+        };
+        for chosen in case.choose().unwrap_or_default() {
+            prop_assert_eq!(matches!(chosen, Device::Whole { .. }), wants_whole);
+            prop_assert_eq!(chosen.gpu().whole().is_some(), wants_whole);
+        }
     }
 
     /// Every refusal is a line that can be read and that names a remedy.

@@ -6,9 +6,10 @@ mod laws;
 mod meet;
 mod node;
 mod refusals;
+mod whole;
 
 use node::{A100_40, A100_80_39, H100_80, IdMap, devices, gpu, node};
-use oci_mig_hook::mig::{Gpu, Inventory, MigDevice};
+use oci_mig_hook::mig::{Device, Inventory};
 use oci_mig_hook::policy::{Held, Limits, Refusal, choose};
 use oci_mig_hook::request::Request;
 
@@ -31,12 +32,15 @@ fn request(words: &str) -> Request {
     Request::from_annotations(annotations, None).unwrap().unwrap()
 }
 
-/// A device in the words of the driver: `gpu 0: 9/0 1g.5gb`.
-fn name((gpu, device): (&Gpu, &MigDevice)) -> String {
-    format!(
-        "gpu {}: {}/{} {}",
-        gpu.index, device.gi.0, device.ci.0, device.profile
-    )
+/// A device in the words of the driver: `gpu 0: 9/0 1g.5gb`; a whole GPU is `gpu 0`.
+fn name(device: Device<'_>) -> String {
+    match device {
+        Device::Mig { gpu, device } => format!(
+            "gpu {}: {}/{} {}",
+            gpu.index, device.gi.0, device.ci.0, device.profile
+        ),
+        Device::Whole { gpu, .. } => format!("gpu {}", gpu.index),
+    }
 }
 
 /// Holds the devices of these names, each by a holder of its own.
@@ -45,9 +49,7 @@ fn held(node: &Inventory, names: &[&str]) -> Held {
         node.devices()
             .find(|found| name(*found) == wanted)
             .expect(wanted)
-            .1
-            .uuid
-            .clone()
+            .name()
     };
     names
         .iter()
@@ -58,10 +60,7 @@ fn held(node: &Inventory, names: &[&str]) -> Held {
 
 fn chosen(words: &str, node: &Inventory, names: &[&str]) -> Result<Vec<String>, Refusal> {
     let chosen = choose(&request(words), node, &held(node, names), &Limits::default())?;
-    Ok(chosen
-        .iter()
-        .map(|chosen| name((chosen.gpu, chosen.device)))
-        .collect())
+    Ok(chosen.into_iter().map(name).collect())
 }
 
 /// The devices that a request gets on this node while those of `names` are held.
@@ -338,9 +337,9 @@ fn swapped_ids_change_nothing_but_the_order() {
 #[test]
 fn a_named_device_is_that_device() {
     let node = node(vec![gpu(&A100_40, 0, 1, IdMap::Identity, SEVEN)]);
-    let (_, device) = node.devices().nth(4).unwrap();
+    let device = node.devices().nth(4).unwrap().name();
     assert_eq!(
-        gets(&format!("device={}", device.uuid), &node, &[]),
+        gets(&format!("device={device}"), &node, &[]),
         ["gpu 0: 11/0 1g.5gb"]
     );
 }
@@ -360,7 +359,7 @@ fn a_limit_on_profiles_leaves_only_those() {
     };
     let chosen = choose(&request("memory=5GB"), &node, &Held::default(), &limits).unwrap();
     assert_eq!(
-        chosen[0].device.profile.to_string(),
+        chosen[0].kind().to_string(),
         "3g.20gb",
         "though the 2g.10gb is smaller"
     );

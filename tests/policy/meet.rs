@@ -36,7 +36,7 @@ fn gets(request: &Request, node: &Inventory, names: &[&str]) -> Result<Vec<Strin
         assert_eq!(failure.exit(), Exit::Refused);
         failure.to_string()
     })?;
-    let chosen = chosen.iter().map(|chosen| name((chosen.gpu, chosen.device)));
+    let chosen = chosen.into_iter().map(name);
     Ok(chosen.collect())
 }
 
@@ -140,9 +140,7 @@ fn nothing_that_it_can_not_use_is_kept_for_a_waiter() {
             avoids: Vec::new(),
         }];
         let held = keep(&earlier, &node, held(&node, &names), &Limits::default());
-        let free = node
-            .devices()
-            .filter(|(_, device)| held.by(&device.uuid).is_none());
+        let free = node.devices().filter(|device| held.by(*device).is_none());
         free.count()
     };
     assert_eq!(kept(requiring("memory=1GB", "arch>=9.0")), 7);

@@ -2,7 +2,7 @@
 
 use oci_mig_hook::mig::{
     Attributes, ComputeInstanceId, DeviceMinor, Gpu, GpuInstanceId, GpuProfile, Inventory, LeftOut,
-    MigDevice, MigMode, Placement, Profile, Version,
+    MigDevice, MigMode, Placement, Profile, Version, WholeGpu,
 };
 
 /// A GPU model as NVML shows it: product name, and the profiles it offers with id, memory in MiB and memory slices.
@@ -88,6 +88,16 @@ pub fn gpu(model: &Model, index: u32, bus: u8, map: IdMap, instances: &[Instance
         },
     )
 }
+
+/// A GPU that could be in MIG mode and isn't, of that memory.
+pub fn disabled(memory_mib: u64) -> MigMode {
+    MigMode::Disabled(WholeGpu {
+        memory_mib: Some(memory_mib),
+    })
+}
+
+/// A GPU without MIG whose memory NVML doesn't tell.
+pub const UNSUPPORTED: MigMode = MigMode::Unsupported(WholeGpu { memory_mib: None });
 
 /// A GPU in whatever mode.
 pub fn bare(model: &str, index: u32, bus: u8, mig: MigMode) -> Gpu {

@@ -4,7 +4,9 @@ use oci_mig_hook::failure::{Exit, Failure};
 use oci_mig_hook::mig::{Inventory, MigMode};
 use oci_mig_hook::policy::{Held, Limits, Refusal, choose};
 
-use crate::node::{A100_40, A100_80_39, H100_80, IdMap, Instance, bare, gpu, left_out, node};
+use crate::node::{
+    A100_40, A100_80_39, H100_80, IdMap, Instance, UNSUPPORTED, bare, disabled, gpu, left_out, node,
+};
 use crate::{SEVEN, chosen, held, name, request};
 
 fn line(refusal: Refusal) -> String {
@@ -66,15 +68,13 @@ fn some_held_says_how_many_are_free() {
 #[test]
 fn a_named_device_that_is_held_says_by_whom() {
     let node = two_a100();
-    let (_, device) = node
-        .devices()
-        .find(|found| name(*found) == "gpu 1: 2/0 3g.20gb")
-        .unwrap();
+    let mut devices = node.devices();
+    let device = devices.find(|found| name(*found) == "gpu 1: 2/0 3g.20gb");
+    let device = device.unwrap().name();
     assert_eq!(
-        not_now(&format!("device={}", device.uuid), &node, &["gpu 1: 2/0 3g.20gb"]),
+        not_now(&format!("device={device}"), &node, &["gpu 1: 2/0 3g.20gb"]),
         format!(
-            "no free {}: 1 of 1 held (gpu 1: 000000000000); wait with mig.wait=30s, or see 'oci-mig-hook status'",
-            device.uuid
+            "no free {device}: 1 of 1 held (gpu 1: 000000000000); wait with mig.wait=30s, or see 'oci-mig-hook status'"
         )
     );
 }
@@ -232,16 +232,16 @@ fn a_constraint_that_accepts_no_gpu_is_answered_with_those_there_are() {
 #[test]
 fn mig_off_says_where() {
     let mut node = node(vec![
-        bare("NVIDIA A100-SXM4-40GB", 1, 2, MigMode::Disabled),
-        bare("NVIDIA A100-SXM4-40GB", 0, 1, MigMode::Disabled),
-        bare("Tesla T4", 2, 3, MigMode::Unsupported),
+        bare("NVIDIA A100-SXM4-40GB", 1, 2, disabled(40_960)),
+        bare("NVIDIA A100-SXM4-40GB", 0, 1, disabled(40_960)),
+        bare("Tesla T4", 2, 3, UNSUPPORTED),
     ]);
     assert_eq!(
         never("profile=1g.5gb", &node),
         "no GPU is in MIG mode: off on gpu 0, 1; not supported by gpu 2; turn it on with 'nvidia-smi -i 0 -mig 1' \
          and create instances"
     );
-    node.gpus.retain(|gpu| gpu.mig == MigMode::Unsupported);
+    node.gpus.retain(|gpu| gpu.mig == UNSUPPORTED);
     node.left_out = vec![left_out(
         "0000:01:00.0",
         "MIG is to be enabled by the next GPU reset",

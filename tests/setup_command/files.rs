@@ -94,7 +94,7 @@ fn without_root_a_dry_run_works_and_a_change_is_told() {
     let said = run(&[]);
     assert_eq!(said.code, 3);
     let line = format!(
-        "oci-mig-hook: can't write {}: Permission denied (os error 13); run this as root; --dry-run needs no root\n",
+        "oci-mig-hook: can't write {}: Permission denied (os error 13); run this as root\n",
         place.backup().display()
     );
     assert_eq!(said.stderr, line);

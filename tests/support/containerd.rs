@@ -138,16 +138,16 @@ impl Containerd {
     /// One containerd namespace, with the image, whose containers `runtime` runs.
     #[track_caller]
     pub fn namespace(&self, name: &str, runtime: &Path) -> Namespace<'_> {
-        self.import(name);
+        self.import(name, image::archive());
         Namespace::new(self, name, runtime)
     }
 
-    /// Puts the image into a containerd namespace.
+    /// Puts an image into a containerd namespace.
     #[track_caller]
-    pub fn import(&self, namespace: &str) {
+    pub fn import(&self, namespace: &str, image: &Path) {
         let mut command = self.ctr(namespace);
         command.args(["images", "import", "--snapshotter", SNAPSHOTTER]);
-        run(command.arg(image::archive())).ok();
+        run(command.arg(image)).ok();
     }
 
     /// `ctr` in this containerd namespace.

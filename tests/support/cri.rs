@@ -7,7 +7,7 @@ use cri_client::messages::*;
 
 use super::cgroups::View;
 use super::containerd::Containerd;
-use super::image::IMAGE;
+use super::image::{self, IMAGE};
 use super::log;
 use super::process::{DEADLINE, holds_within, until};
 use super::runtime::{Runtime, everywhere_with};
@@ -31,7 +31,7 @@ impl<'a> Cri<'a> {
     /// The CRI plugin of a containerd that was set up with handlers; its image is there.
     #[track_caller]
     pub fn of(containerd: &'a Containerd) -> Self {
-        containerd.import(NAMESPACE);
+        containerd.import(NAMESPACE, image::archive());
         let client = Client::new(&containerd.socket());
         let mut last = None;
         let known = holds_within(DEADLINE, || {

@@ -57,11 +57,26 @@ impl<'a> Namespace<'a> {
         run(&mut self.foreground(&Self::fresh_id(), options, args))
     }
 
+    /// Puts another image into this namespace.
+    #[track_caller]
+    pub fn import(&self, image: &Path) {
+        self.containerd.import(&self.name, image);
+    }
+
+    /// Runs a script in a fresh container of another image.
+    pub fn run_image(&self, image: &str, options: &[&str], script: &str) -> Outcome {
+        run(&mut self.foreground_of(image, &Self::fresh_id(), options, &["sh", "-c", script]))
+    }
+
     /// `ctr run --rm`
     pub fn foreground(&self, id: &str, options: &[&str], args: &[&str]) -> Command {
+        self.foreground_of(IMAGE, id, options, args)
+    }
+
+    fn foreground_of(&self, image: &str, id: &str, options: &[&str], args: &[&str]) -> Command {
         let mut command = self.container(&["run", "--rm"]);
         command.arg("--cgroup").arg(self.group(id));
-        command.args(options).args([IMAGE, id]).args(args);
+        command.args(options).args([image, id]).args(args);
         command
     }
 

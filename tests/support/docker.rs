@@ -17,6 +17,9 @@ const IMAGE: &str = "localhost/busybox";
 /// The first version of the API that passes annotations on.
 const ANNOTATIONS: [u32; 2] = [1, 43];
 
+/// The first version of the API whose devices may be CDI's.
+const CDI: [u32; 2] = [1, 44];
+
 /// Every runtime in every view that Docker works in. It writes a blockIO that is empty, for which crun wants io.
 pub fn everywhere() -> impl Iterator<Item = (Runtime, View)> {
     everywhere_with("Docker", |runtime| (runtime == Runtime::Crun).then_some("io"))
@@ -103,6 +106,13 @@ impl Docker {
         run(&mut self.foreground(options, args))
     }
 
+    /// Runs a script in a fresh container of another image.
+    pub fn run_image(&self, image: &str, options: &[&str], script: &str) -> Outcome {
+        let mut command = self.container("run");
+        command.arg("--rm").args(options);
+        run(command.args([image, "sh", "-c", script]))
+    }
+
     /// `docker run --rm`
     pub fn foreground(&self, options: &[&str], args: &[&str]) -> Command {
         let mut command = self.container("run");
@@ -131,6 +141,15 @@ impl Docker {
     }
 
     fn has_annotations(&self) -> bool {
+        self.is_since(ANNOTATIONS)
+    }
+
+    /// Whether it reads CDI files.
+    pub fn reads_cdi(&self) -> bool {
+        self.is_since(CDI)
+    }
+
+    fn is_since(&self, api: [u32; 2]) -> bool {
         let version = self
             .call(&["version", "--format={{.Server.APIVersion}}"])
             .ok()
@@ -140,7 +159,7 @@ impl Docker {
             .split('.')
             .filter_map(|part| part.parse().ok())
             .collect();
-        numbers[..] >= ANNOTATIONS[..]
+        numbers[..] >= api[..]
     }
 
     /// Whether the container runs, as the daemon sees it.

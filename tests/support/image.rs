@@ -24,6 +24,18 @@ pub fn archive() -> &'static Path {
 fn build() -> (Scratch, PathBuf) {
     let folder = Scratch::new("image");
     fs::copy(rootfs::archive(), folder.join("layer.tar")).expect("a copy of the layer");
+    let path = of_layer(IMAGE, &folder);
+    (folder, path)
+}
+
+/// A root filesystem as an image of that name, saved in that folder.
+pub fn save(root: &Path, name: &str, folder: &Scratch) -> PathBuf {
+    fs::rename(rootfs::pack(root, folder), folder.join("layer.tar")).expect("the layer");
+    of_layer(name, folder)
+}
+
+/// The image of the folder's `layer.tar`.
+fn of_layer(name: &str, folder: &Scratch) -> PathBuf {
     let layer = digest(&folder.join("layer.tar"));
     let config = json!({
         "architecture": architecture(),
@@ -32,13 +44,13 @@ fn build() -> (Scratch, PathBuf) {
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{layer}")]},
     });
     folder.file("config.json", &config.to_string());
-    let manifest = json!([{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]);
+    let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
     folder.file("manifest.json", &manifest.to_string());
     let path = folder.join("image.tar");
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(folder.path()).arg("-cf").arg(&path);
     run(tar.args(["manifest.json", "config.json", "layer.tar"])).ok();
-    (folder, path)
+    path
 }
 
 fn digest(file: &Path) -> String {

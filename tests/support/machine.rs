@@ -64,6 +64,31 @@ impl Machine {
         })
     }
 
+    /// One A100 80GB, full, whose driver is of this version and lies below `root`.
+    pub fn with_driver(root: &Path, version: &str) -> Self {
+        let path = fake_node::nodes_dir().join("one-gpu.json");
+        let machine = Self::of(&NodeSpec {
+            driver: Some(version.to_owned()),
+            ..NodeSpec::read(&path).expect("a node of this repository")
+        });
+        let text = fs::read_to_string(machine.config()).expect("config.toml");
+        let ours = format!("files = \"none\"\nroot = {:?}\n", machine.dir());
+        assert!(text.contains(&ours), "{text}");
+        let theirs = format!("files = \"host\"\nroot = {root:?}\n");
+        fs::write(machine.config(), text.replace(&ours, &theirs)).expect("config.toml");
+        machine
+    }
+
+    /// `driver.files`, where it has another value.
+    pub fn configure_files(&self, value: &str) {
+        let text = fs::read_to_string(self.config()).expect("config.toml");
+        let lines = text.lines().map(|line| match line.starts_with("files = ") {
+            true => format!("files = {value:?}\n"),
+            false => format!("{line}\n"),
+        });
+        fs::write(self.config(), lines.collect::<String>()).expect("config.toml");
+    }
+
     pub fn of(spec: &NodeSpec) -> Self {
         let folder = Scratch::new("machine");
         let node = fake_node::up_spec(spec, &folder.join("node")).expect("a simulated node");

@@ -12,6 +12,7 @@ pub mod cri;
 pub mod ctr;
 pub mod daemon;
 pub mod docker;
+pub mod driver;
 pub mod driver_proc;
 pub mod frozen;
 pub mod gate;

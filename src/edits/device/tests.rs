@@ -34,8 +34,8 @@ fn mounts() -> Vec<Mount> {
 }
 
 fn edits() -> ContainerEdits {
-    let uuid = "MIG-1a2b3c4d-0000-5000-8000-0123456789ab".parse().unwrap();
-    let edits = for_devices([(&uuid, nodes().as_slice()), (&uuid, nodes().as_slice())].into_iter());
+    let name: DeviceName = "MIG-1a2b3c4d-0000-5000-8000-0123456789ab".parse().unwrap();
+    let edits = for_devices([(name.clone(), nodes().as_slice()), (name, nodes().as_slice())].into_iter());
     let edits = ContainerEdits {
         annotations: vec![("mig.lease".into(), "0f".into())],
         mounts: mounts(),

@@ -9,28 +9,16 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::OtherDevice;
 use super::device::VISIBLE_DEVICES;
+use super::{OtherDevice, STAGES, cdi};
 use crate::mig::DeviceNumber;
 use crate::oci::{self, Breadth, Spec};
 
-/// NVIDIA's programs that stand in hooks and hand out devices, or prepare for them.
-const HOOKS: [&str; 4] = [
-    "nvidia-container-runtime-hook",
-    "nvidia-container-toolkit",
-    "nvidia-ctk",
-    "nvidia-cdi-hook",
-];
+/// NVIDIA's programs that stand in hooks and hand out devices and files: the second is the first's older name.
+const GIVING_HOOKS: [&str; 2] = ["nvidia-container-runtime-hook", "nvidia-container-toolkit"];
 
-/// The stages that a config.json's hooks have.
-const STAGES: [&str; 6] = [
-    "prestart",
-    "createRuntime",
-    "createContainer",
-    "startContainer",
-    "poststart",
-    "poststop",
-];
+/// Those that prepare for devices.
+const OTHER_HOOKS: [&str; 2] = ["nvidia-ctk", "nvidia-cdi-hook"];
 
 /// What the host knows of NVIDIA's devices.
 pub struct Surroundings<'a> {
@@ -221,23 +209,40 @@ fn rules(spec: Spec<'_>, around: &Surroundings<'_>) -> Vec<Door> {
 }
 
 fn hooks(spec: Spec<'_>) -> Vec<Door> {
-    let of_stage = |stage: &&'static str| {
-        let list = format!("/hooks/{stage}");
-        let is_theirs = |hook: &&Value| {
-            let program = text(hook, "path").and_then(|path| Path::new(path).file_name()?.to_str());
-            program.is_some_and(|program| HOOKS.contains(&program))
-        };
-        let doors = spec.array(&list).filter(is_theirs).map(|hook| Door {
-            kind: Kind::Hook,
-            what: format!("the {stage} hook {}", text(hook, "path").unwrap_or_default()),
-            close: Some(vec![remove(&list, hook)]),
-        });
-        doors.collect::<Vec<_>>()
-    };
-    STAGES.iter().flat_map(of_stage).collect()
+    let found = nvidias_hooks(spec).map(|(_, stage, hook)| Door {
+        kind: Kind::Hook,
+        what: named(stage, hook),
+        close: Some(vec![remove(&format!("/hooks/{stage}"), hook)]),
+    });
+    found.collect()
 }
 
-/// CDI's annotations: `cdi.k8s.io/x: nvidia.com/gpu=0,other.com/net=eth0`.
+/// Each hook that is one of NVIDIA's programs, with that program's name and its stage.
+fn nvidias_hooks(spec: Spec<'_>) -> impl Iterator<Item = (&str, &'static str, &Value)> {
+    let program = |hook| Path::new(text(hook, "path")?).file_name()?.to_str();
+    let of_stage = move |stage: &'static str| {
+        let hooks = spec.array(&format!("/hooks/{stage}"));
+        hooks.filter_map(move |hook| Some((program(hook)?, stage, hook)))
+    };
+    let is_theirs = |program: &str| GIVING_HOOKS.contains(&program) || OTHER_HOOKS.contains(&program);
+    STAGES
+        .into_iter()
+        .flat_map(of_stage)
+        .filter(move |(program, ..)| is_theirs(program))
+}
+
+fn named(stage: &str, hook: &Value) -> String {
+    format!("the {stage} hook {}", text(hook, "path").unwrap_or_default())
+}
+
+/// The hook of NVIDIA's that will give the container whatever its variable names: `the prestart hook /usr/bin/...`.
+pub fn giving_hook(spec: Spec<'_>) -> Option<String> {
+    let mut hooks = nvidias_hooks(spec).filter(|(program, ..)| GIVING_HOOKS.contains(program));
+    hooks.next().map(|(_, stage, hook)| named(stage, hook))
+}
+
+/// CDI's annotations: `cdi.k8s.io/x: nvidia.com/gpu=0,other.com/net=eth0`. The file that `cdi` writes is a door like NVIDIA's
+/// own: nobody holds a lease for what is taken through it.
 fn annotations(spec: Spec<'_>) -> impl Iterator<Item = Door> {
     let cdi = spec
         .annotations()
@@ -245,7 +250,7 @@ fn annotations(spec: Spec<'_>) -> impl Iterator<Item = Door> {
     cdi.filter_map(|(key, value)| {
         let (theirs, others): (Vec<&str>, Vec<&str>) = value.split(',').partition(|device| {
             let vendor = device.trim().split('/').next().unwrap_or_default();
-            vendor == "nvidia.com" || vendor.ends_with(".nvidia.com")
+            vendor == "nvidia.com" || vendor.ends_with(".nvidia.com") || vendor == cdi::VENDOR
         });
         (!theirs.is_empty()).then(|| Door {
             kind: Kind::Named,

@@ -9,11 +9,11 @@ use std::fmt::Display;
 use nvml_wrapper::Device;
 
 use super::device::Partitioned;
-use super::session::{Attach, Reporter, Session};
+use super::session::{Attach, MigState, Reporter, Session};
 use super::trouble::Reason;
-use super::{Certain, users};
+use super::{Certain, users, whole};
 use crate::failure::Failure;
-use crate::mig::{Checked, Gpu, MigDevice, PciBusId, Placement};
+use crate::mig::{Checked, Gpu, MigDevice, MigMode, PciBusId, Placement};
 
 /// Holds what NVML in `library` says of certain devices against what is known of them: one answer for each, in their
 /// order.
@@ -46,13 +46,9 @@ fn all(session: &Session<'_>, asked: &Certain) -> Vec<Result<Checked, Reason>> {
             .map(|_| Ok(Checked::Differs(differs.clone())))
             .collect();
     }
-    let of_gpu = |gpu| match same_gpu(session, gpu) {
+    let of_gpu = |gpu: &Gpu| match same_gpu(session, gpu) {
         Ok(handle) => of_devices(session, gpu, &handle, asked.users),
-        Err(trouble) => gpu
-            .devices()
-            .iter()
-            .map(|_| trouble.clone().answer(gpu))
-            .collect(),
+        Err(trouble) => gpu.offers().map(|_| trouble.clone().answer(gpu)).collect(),
     };
     known.gpus.iter().flat_map(of_gpu).collect()
 }
@@ -82,7 +78,7 @@ impl Trouble {
     }
 }
 
-/// The GPU at `known`'s index, if it is that one and in MIG mode.
+/// The GPU at `known`'s index, if it is that one and in the same MIG mode.
 fn same_gpu<'a>(session: &'a Session<'_>, known: &Gpu) -> Result<Device<'a>, Trouble> {
     let index = known.index;
     let gpu = session.gpu(index)?;
@@ -93,9 +89,22 @@ fn same_gpu<'a>(session: &'a Session<'_>, known: &Gpu) -> Result<Device<'a>, Tro
     same("its minor", &known.minor.0, &minor)?;
     let pci = pci.bus_id.parse::<PciBusId>();
     same("its bus id", &known.pci, &pci.map_err(|error| error.to_string())?)?;
-    match session.mig_mode(index, &gpu)? {
-        Some(true) => Ok(gpu),
-        _ => Err(Trouble::Differs("MIG mode is off now".to_owned())),
+    same_mode(session, known, &gpu)?;
+    Ok(gpu)
+}
+
+/// One that was whole is to have the memory that it had, too: nothing else of it can change.
+fn same_mode(session: &Session<'_>, known: &Gpu, gpu: &Device) -> Result<(), Trouble> {
+    let differs = |what: &str| Err(Trouble::Differs(what.to_owned()));
+    let state = session.mig_state(known.index, gpu)?;
+    match (&known.mig, state) {
+        (MigMode::Enabled { .. }, MigState::On) => Ok(()),
+        (MigMode::Enabled { .. }, _) => differs("MIG mode is off now"),
+        (_, MigState::On) => differs("MIG mode is on now"),
+        (whole, _) => match whole::of(session, known.index, gpu, state)?.as_ref() == Some(whole) {
+            true => Ok(()),
+            false => differs("its memory is not what it was"),
+        },
     }
 }
 
@@ -105,6 +114,9 @@ fn of_devices(
     handle: &Device,
     users: bool,
 ) -> Vec<Result<Checked, Reason>> {
+    if gpu.whole().is_some() {
+        return vec![of_whole(session, gpu, handle, users)];
+    }
     let partitioned = Partitioned {
         session,
         index: gpu.index,
@@ -119,8 +131,16 @@ fn of_devices(
     gpu.devices().iter().map(of_device).collect()
 }
 
-fn in_use(session: &Session<'_>, gpu: &Gpu, mig: &Device) -> Result<Checked, Reason> {
-    match users::of(session, gpu.index, mig) {
+/// A GPU that was found to be what it was.
+fn of_whole(session: &Session<'_>, gpu: &Gpu, handle: &Device, users: bool) -> Result<Checked, Reason> {
+    match users {
+        true => in_use(session, gpu, handle),
+        false => Ok(Checked::AsKnown),
+    }
+}
+
+fn in_use(session: &Session<'_>, gpu: &Gpu, device: &Device) -> Result<Checked, Reason> {
+    match users::of(session, gpu.index, device) {
         Ok(users) if users.is_empty() => Ok(Checked::AsKnown),
         Ok(users) => Ok(Checked::InUse(users)),
         Err(reason) => Trouble::Unanswered(reason).answer(gpu),

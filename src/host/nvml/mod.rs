@@ -16,6 +16,7 @@
 //! profiles.rs  the profiles that a GPU offers
 //! trouble.rs   NVML's errors, for people
 //! users.rs     the processes that use a device
+//! whole.rs     what NVML says of a GPU as a whole
 //! raw.rs       calls that nvml-wrapper doesn't offer
 //! ```
 
@@ -30,6 +31,7 @@ mod session;
 mod trouble;
 mod users;
 mod walk;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,7 +40,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::mig::{Inventory, LeftOut, MigUuid, User};
+use crate::mig::{DeviceName, Inventory, LeftOut, User};
 
 pub use child::asked;
 pub use parent::{Asker, Trouble, broken, library};
@@ -112,7 +114,7 @@ pub struct Survey {
     /// What there is.
     pub inventory: Inventory,
     /// The processes that use a device, where NVML was asked and told.
-    pub users: BTreeMap<MigUuid, Vec<User>>,
+    pub users: BTreeMap<DeviceName, Vec<User>>,
     /// The GPUs that the driver leaves out, which NVML doesn't count. Not looked for while a GPU is to be left alone.
     #[serde(default)]
     pub excluded: Vec<LeftOut>,

@@ -6,7 +6,7 @@ use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
 use nvml_wrapper::{Device, Nvml};
 use nvml_wrapper_sys::bindings::{
     nvmlComputeInstance_t, nvmlComputeInstanceInfo_t, nvmlDevice_t, nvmlGpuInstance_t, nvmlGpuInstanceInfo_t,
-    nvmlGpuInstanceProfileInfo_v2_t, nvmlReturn_t,
+    nvmlGpuInstanceProfileInfo_v2_t, nvmlMemory_t, nvmlReturn_t,
 };
 
 use crate::mig::Profile;
@@ -42,6 +42,16 @@ fn id(get: GetId, mig: &Device) -> Result<u32, NvmlError> {
     // SAFETY: `get` is NVML's own symbol of that signature, the handle lives as long as the init, `id` is ours.
     nvml_try(unsafe { get(mig.handle(), &mut id) })?;
     Ok(id)
+}
+
+/// All of a GPU's memory, in bytes. The first version of that call: nvml-wrapper's needs R510.
+pub fn memory(nvml: &Nvml, gpu: &Device) -> Result<u64, NvmlError> {
+    let get = nvml_sym(nvml.lib().nvmlDeviceGetMemoryInfo.as_ref())?;
+    // SAFETY: a plain C struct of integers, for which all zeroes is a value.
+    let mut memory: nvmlMemory_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the symbol is NVML's, the handle lives as long as the init, and the out pointer is ours.
+    nvml_try(unsafe { get(gpu.handle(), &mut memory) })?;
+    Ok(memory.total)
 }
 
 /// A GPU instance that exists.

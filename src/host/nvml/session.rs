@@ -29,6 +29,18 @@ pub enum Attach {
     All,
 }
 
+/// A GPU's MIG mode, now and after the next reset. One that is about to change is an error: what the GPU will be can't be
+/// handed out yet, and what it is not for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigState {
+    /// The GPU can't do MIG.
+    Unsupported,
+    /// It is not in MIG mode.
+    Off,
+    /// It is in MIG mode.
+    On,
+}
+
 /// NVML, initialised. Shut down only to make way for another: this process ends with its answer, and shutting down would
 /// be one more call that can hang.
 pub struct Session<'a> {
@@ -111,14 +123,15 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Whether MIG is on, now and later; none where the GPU can't do MIG.
-    pub fn mig_mode(&self, index: u32, gpu: &Device) -> Result<Option<bool>, Reason> {
+    /// Whether MIG is on, now and later.
+    pub fn mig_state(&self, index: u32, gpu: &Device) -> Result<MigState, Reason> {
         let mode = self.ask_plainly(index, "nvmlDeviceGetMigMode", || gpu.mig_mode());
         match mode {
-            Err(NvmlError::NotSupported | NvmlError::FailedToLoadSymbol(_)) => Ok(None),
+            Err(NvmlError::NotSupported | NvmlError::FailedToLoadSymbol(_)) => Ok(MigState::Unsupported),
             Err(error) => Err(trouble::of_gpu(&error)),
-            Ok(mode) if mode.current == mode.pending => Ok(Some(mode.current == 1)),
-            Ok(mode) => Err(trouble::pending(mode.current == 1)),
+            Ok(mode) if mode.current != mode.pending => Err(trouble::pending(mode.current == 1)),
+            Ok(mode) if mode.current == 1 => Ok(MigState::On),
+            Ok(_) => Ok(MigState::Off),
         }
     }
 }

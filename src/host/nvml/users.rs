@@ -1,4 +1,4 @@
-//! The processes that use a MIG device, as NVML lists them: whoever started them, by whatever door.
+//! The processes that use a device, as NVML lists them: whoever started them, by whatever door.
 
 #![forbid(unsafe_code)]
 
@@ -17,20 +17,20 @@ const TRIES: u32 = 3;
 /// One of NVML's lists.
 type List<'a> = &'a dyn Fn() -> Result<Vec<ProcessInfo>, NvmlError>;
 
-/// Everyone who computes or draws on `mig`, a device of the GPU of that index. Nobody where NVML can't tell: before R510 it
+/// Everyone who computes or draws on `device`, which is the GPU of that index or a MIG device of it. Nobody where NVML can't tell: before R510 it
 /// has no such lists, and on a vGPU host none for a single device. Then a device counts as unused, as it did before NVML was
 /// asked at all.
-pub fn of(session: &Session<'_>, index: u32, mig: &Device) -> Result<Vec<User>, Reason> {
+pub fn of(session: &Session<'_>, index: u32, device: &Device) -> Result<Vec<User>, Reason> {
     let mut pids = Vec::new();
     let lists: [(&'static str, List<'_>); 3] = [
         ("nvmlDeviceGetComputeRunningProcesses", &|| {
-            mig.running_compute_processes()
+            device.running_compute_processes()
         }),
         ("nvmlDeviceGetGraphicsRunningProcesses", &|| {
-            mig.running_graphics_processes()
+            device.running_graphics_processes()
         }),
         ("nvmlDeviceGetMPSComputeRunningProcesses", &|| {
-            mig.mps_running_compute_processes()
+            device.mps_running_compute_processes()
         }),
     ];
     for (call, list) in lists {

@@ -10,10 +10,12 @@ use nvml_wrapper::Device;
 use super::device::Partitioned;
 use super::session::{Attach, Reporter, Session};
 use super::trouble::{self, Reason};
-use super::{Everything, Survey, facts, profiles, users};
+use super::{Everything, Survey, facts, profiles, users, whole};
 use crate::failure::Failure;
 use crate::host::driver;
-use crate::mig::{DeviceMinor, Gpu, GpuProfile, Inventory, LeftOut, MigDevice, MigMode, MigUuid, User};
+use crate::mig::{
+    DeviceMinor, DeviceName, Gpu, GpuProfile, GpuUuid, Inventory, LeftOut, MigDevice, MigMode, User,
+};
 
 /// The profiles of each product name: GPUs of one name offer the same.
 type ProfilesByModel = BTreeMap<String, Vec<GpuProfile>>;
@@ -91,7 +93,7 @@ struct Walk<'a> {
     asked: &'a Everything,
     profiles: ProfilesByModel,
     left_out: Vec<LeftOut>,
-    users: BTreeMap<MigUuid, Vec<User>>,
+    users: BTreeMap<DeviceName, Vec<User>>,
 }
 
 impl Walk<'_> {
@@ -102,14 +104,18 @@ impl Walk<'_> {
         let minor = session.ask(index, "nvmlDeviceGetMinorNumber", || device.minor_number())?;
         let pci = session.ask(index, "nvmlDeviceGetPciInfo", || device.pci_info())?;
         let model = session.ask(index, "nvmlDeviceGetName", || device.name())?;
-        let mig = match session.mig_mode(index, &device)? {
-            None => MigMode::Unsupported,
-            Some(false) => MigMode::Disabled,
-            Some(true) => self.enabled(index, &device, &model)?,
+        let uuid: GpuUuid = uuid.parse().map_err(|error| format!("its UUID: {error}"))?;
+        let state = session.mig_state(index, &device)?;
+        let mig = match whole::of(session, index, &device, state)? {
+            Some(whole) => {
+                self.note_users(index, &device, DeviceName::Gpu(uuid.clone()))?;
+                whole
+            }
+            None => self.enabled(index, &device, &model)?,
         };
         Ok(Gpu {
             index,
-            uuid: uuid.parse().map_err(|error| format!("its UUID: {error}"))?,
+            uuid,
             minor: DeviceMinor(minor),
             pci: pci
                 .bus_id
@@ -152,12 +158,18 @@ impl Walk<'_> {
 
     fn device(&mut self, gpu: &Partitioned<'_>, mig: &Device) -> Result<MigDevice, Reason> {
         let device = gpu.of_handle(mig)?;
+        self.note_users(gpu.index, mig, DeviceName::Mig(device.uuid.clone()))?;
+        Ok(device)
+    }
+
+    /// Takes note of who uses a device, where that is asked.
+    fn note_users(&mut self, index: u32, device: &Device, name: DeviceName) -> Result<(), Reason> {
         if self.asked.users {
-            let users = users::of(self.session, gpu.index, mig)?;
+            let users = users::of(self.session, index, device)?;
             if !users.is_empty() {
-                self.users.insert(device.uuid.clone(), users);
+                self.users.insert(name, users);
             }
         }
-        Ok(device)
+        Ok(())
     }
 }

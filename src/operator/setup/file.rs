@@ -170,7 +170,7 @@ fn unreadable(path: &Path, why: impl std::fmt::Display) -> Failure {
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::host(format!("can't write {}", path.display()), error);
     match error.kind() {
-        ErrorKind::PermissionDenied => failure.remedy("run this as root; --dry-run needs no root"),
+        ErrorKind::PermissionDenied => failure.remedy("run this as root"),
         _ => failure,
     }
 }

@@ -11,7 +11,7 @@ mod containerd_imports;
 mod crio;
 mod crio_others;
 mod docker;
-mod file;
+pub(super) mod file;
 mod json_style;
 mod json_text;
 mod outcome;

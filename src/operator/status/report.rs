@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::lease::{Holder, LeaseId};
-use crate::mig::{ComputeInstanceId, GpuInstanceId, GpuUuid, LeftOut, MigUuid, PciBusId, Profile, User};
+use crate::mig::{ComputeInstanceId, DeviceName, GpuInstanceId, GpuUuid, Kind, LeftOut, PciBusId, User};
 
 /// Everything that `status` knows; `--json` prints it as it is.
 #[derive(Serialize)]
@@ -33,22 +33,32 @@ pub struct GpuStatus {
     pub model: String,
     /// `enabled`, `disabled` or `unsupported`.
     pub mig: &'static str,
+    /// Its MIG devices; itself, where it is not in MIG mode.
     pub devices: Vec<DeviceStatus>,
 }
 
 #[derive(Serialize)]
 pub struct DeviceStatus {
-    pub uuid: MigUuid,
-    pub profile: Profile,
-    pub gi: GpuInstanceId,
-    pub ci: ComputeInstanceId,
-    /// Memory of its GPU instance; absent for a device that is gone.
+    pub uuid: DeviceName,
+    /// Its profile; `gpu` for a whole GPU.
+    pub profile: Kind,
+    /// Which instances it is; absent for a whole GPU.
+    #[serde(flatten)]
+    pub instances: Option<Instances>,
+    /// Memory of its GPU instance, or of the whole GPU; absent for a device that is gone, or where NVML doesn't tell it.
     pub memory_mib: Option<u64>,
     pub state: State,
     /// Who holds it, and since when.
     pub lease: Option<LeaseStatus>,
     /// The processes that use it, where NVML tells.
     pub users: Vec<User>,
+}
+
+/// The instances that a MIG device is.
+#[derive(Serialize)]
+pub struct Instances {
+    pub gi: GpuInstanceId,
+    pub ci: ComputeInstanceId,
 }
 
 #[derive(Serialize)]
@@ -94,5 +104,5 @@ pub struct UnreadableFile {
     pub path: String,
     pub why: String,
     /// The devices that it holds; absent where that is unknown. Then none is handed out.
-    pub devices: Option<Vec<MigUuid>>,
+    pub devices: Option<Vec<DeviceName>>,
 }

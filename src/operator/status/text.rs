@@ -13,12 +13,8 @@ pub fn table(status: &Status) -> String {
             table.row(row(gpu.index.to_string(), device));
         }
         if gpu.devices.is_empty() {
-            let why = if gpu.mig == "enabled" {
-                "no MIG devices".to_owned()
-            } else {
-                format!("MIG is {}", gpu.mig)
-            };
-            table.row([gpu.index.to_string(), "-".into(), why, "-".into(), "-".into()]);
+            let none = "no MIG devices".into();
+            table.row([gpu.index.to_string(), "-".into(), none, "-".into(), "-".into()]);
         }
     }
     for device in &status.orphans {

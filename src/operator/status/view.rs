@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::report::{DeviceStatus, GpuStatus, LeaseStatus, State, Status, UnreadableFile, WaitingStatus};
+use super::report::{
+    DeviceStatus, GpuStatus, Instances, LeaseStatus, State, Status, UnreadableFile, WaitingStatus,
+};
 use crate::config::{Config, Unmanaged};
 use crate::failure::Failure;
 use crate::host::Survey;
 use crate::lease::liveness::{self, Here};
 use crate::lease::transition::{Fate, Occasion};
 use crate::lease::{Contents, Judge, Lease, LeaseState, LeasedDevice, Ticket, Unreadable};
-use crate::mig::{Gpu, Inventory, MigDevice, MigMode, MigUuid, User};
+use crate::mig::{Device, DeviceName, Gpu, Inventory, MigMode, User};
 
 /// The ledger at one moment.
 pub struct View<'a> {
@@ -22,7 +24,7 @@ pub struct View<'a> {
 }
 
 /// Who uses which device.
-type Users = BTreeMap<MigUuid, Vec<User>>;
+type Users = BTreeMap<DeviceName, Vec<User>>;
 
 impl View<'_> {
     /// All that is known, beside what the driver said.
@@ -31,7 +33,7 @@ impl View<'_> {
         let unreadable = self.contents.unreadable.iter().map(|file| UnreadableFile {
             path: file.path.display().to_string(),
             why: file.why.clone(),
-            devices: file.known.as_ref().map(|lease| lease.uuids().cloned().collect()),
+            devices: file.known.as_ref().map(|lease| lease.names().collect()),
         });
         Status {
             driver: known.map(|inventory| inventory.driver.clone()),
@@ -59,30 +61,31 @@ impl View<'_> {
             model: gpu.model.clone(),
             mig: match gpu.mig {
                 MigMode::Enabled { .. } => "enabled",
-                MigMode::Disabled => "disabled",
-                MigMode::Unsupported => "unsupported",
+                MigMode::Disabled(_) => "disabled",
+                MigMode::Unsupported(_) => "unsupported",
             },
-            devices: gpu
-                .devices()
-                .iter()
-                .map(|device| self.device(gpu, device, users))
-                .collect(),
+            devices: gpu.offers().map(|device| self.device(device, users)).collect(),
         }
     }
 
-    fn device(&self, gpu: &Gpu, device: &MigDevice, users: &Users) -> DeviceStatus {
-        let users = users.get(&device.uuid).cloned().unwrap_or_default();
+    fn device(&self, device: Device<'_>, users: &Users) -> DeviceStatus {
+        let users = users.get(&device.name()).cloned().unwrap_or_default();
         let without_lease = match users.is_empty() || self.config.unmanaged == Unmanaged::Ignore {
             true => State::Free,
             false => State::InUse,
         };
-        let lease = self.leases().find(|lease| lease.holds(gpu, device));
+        let lease = self.leases().find(|lease| lease.holds(device));
         DeviceStatus {
-            uuid: device.uuid.clone(),
-            profile: device.profile,
-            gi: device.gi,
-            ci: device.ci,
-            memory_mib: Some(device.attributes.memory_mib),
+            uuid: device.name(),
+            profile: device.kind(),
+            instances: match device {
+                Device::Mig { device, .. } => Some(Instances {
+                    gi: device.gi,
+                    ci: device.ci,
+                }),
+                Device::Whole { .. } => None,
+            },
+            memory_mib: device.memory_mib(),
             state: lease.map_or(without_lease, |lease| self.state(lease)),
             lease: lease.map(|lease| self.lease(lease)),
             users,
@@ -112,14 +115,19 @@ impl View<'_> {
             .leases()
             .flat_map(|lease| lease.devices.iter().map(move |device| (lease, device)));
         let gone = pairs
-            .filter(|(_, device)| known.is_none_or(|inventory| inventory.device(device.uuid()).is_none()));
+            .filter(|(_, device)| known.is_none_or(|inventory| inventory.device(&device.name()).is_none()));
         gone.map(|(lease, device)| {
-            let LeasedDevice::Mig(device) = device;
+            let instances = match device {
+                LeasedDevice::Mig(device) => Some(Instances {
+                    gi: device.gi,
+                    ci: device.ci,
+                }),
+                LeasedDevice::Gpu(_) => None,
+            };
             DeviceStatus {
-                uuid: device.uuid.clone(),
-                profile: device.profile,
-                gi: device.gi,
-                ci: device.ci,
+                uuid: device.name(),
+                profile: device.kind(),
+                instances,
                 memory_mib: None,
                 state: self.state(lease),
                 lease: Some(self.lease(lease)),

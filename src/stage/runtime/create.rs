@@ -73,6 +73,8 @@ fn serve(
         let making = Making {
             config: call.config,
             hook: &hook,
+            bundle: Some(&bundled.bundle),
+            runtime: Some(call.real.path()),
             voice: call.voice,
         };
         making.serve(spec, request, container, deliver)

@@ -117,6 +117,13 @@ fn all_stages(programs: &Path, node: &Node, folder: &Path, rounds: usize) -> Res
     stages.extend(measure("", rounds, Some(&callgrind), |meter| {
         bench.full_look(meter)
     })?);
+    let files = "with the driver's files, compute and utility:";
+    bench.config = nodes::with_driver_files(node, folder)?;
+    // By the clock alone: valgrind knows no openat2.
+    stages.extend(measure(files, rounds, None, |meter| {
+        Ok(vec![("reserves, driver's files", bench.reservation(meter)?)])
+    })?);
+    bench.config = node.config();
     let slow = "NVML's init takes 10 ms, and the first call that needs a GPU 5 ms:";
     node.set(&["init_ms=10", "first_touch_ms=5"])?;
     stages.extend(measure(slow, rounds, None, |meter| {

@@ -1,7 +1,7 @@
 //! More nodes than the one that is measured on: another size, a slow driver, a ledger that has seen much.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fake_node::{GpuSpec, InstanceSpec, Node, NodeSpec};
@@ -35,6 +35,24 @@ pub fn of(gpus: usize, folder: &Path, ledger: &Path) -> Result<Node> {
         .context("ledger.dir")?;
     fs::write(node.config(), config.replace(old, &format!("dir = {ledger:?}")))?;
     Ok(node)
+}
+
+/// A configuration of the node's by which containers are given the driver's files, which lie below `folder`.
+pub fn with_driver_files(node: &Node, folder: &Path) -> Result<PathBuf> {
+    let root = folder.join("driver");
+    if !root.exists() {
+        fs::create_dir(&root)?;
+        fake_node::plant_driver(&root, &node.state()?.driver)?;
+    }
+    let text = fs::read_to_string(node.config())?;
+    let lines = text.lines().map(|line| match line.split(" = ").next() {
+        Some("files") => "files = \"host\"".to_owned(),
+        Some("root") => format!("root = {root:?}"),
+        _ => line.to_owned(),
+    });
+    let config = folder.join("driver-files.toml");
+    fs::write(&config, lines.collect::<Vec<_>>().join("\n"))?;
+    Ok(config)
 }
 
 /// Leaves files in the ledger as a program of before did that was killed while it wrote.

@@ -12,9 +12,13 @@ use serde_json::{Value, json};
 
 use crate::documents;
 use crate::meter::Meter;
+use crate::nodes;
 
 /// What calls the hooks.
 pub const RUNTIMES: [&str; 2] = ["runc", "crun"];
+
+/// The case that has a budget.
+pub const WITH_FILES: &str = "the same with driver's files";
 
 /// How a container meets our hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +31,19 @@ pub enum Case {
     Live,
     /// It was reserved for before, so its config.json has nodes and rules; the hooks confirm and release.
     Reserved,
+    /// The same, and its config.json has the driver's files for `compute,utility` besides.
+    Files,
 }
 
 impl Case {
     /// In the table's order.
-    pub const ALL: [Case; 4] = [Case::Bare, Case::DidntAsk, Case::Live, Case::Reserved];
+    pub const ALL: [Case; 5] = [
+        Case::Bare,
+        Case::DidntAsk,
+        Case::Live,
+        Case::Reserved,
+        Case::Files,
+    ];
 
     /// As the table has it.
     pub fn name(self) -> &'static str {
@@ -40,6 +52,7 @@ impl Case {
             Case::DidntAsk => "hooks, didn't ask",
             Case::Live => "served at createRuntime",
             Case::Reserved => "reserved before, confirmed",
+            Case::Files => WITH_FILES,
         }
     }
 }
@@ -92,8 +105,13 @@ impl<'node> Ground<'node> {
         self.next += 1;
         let mut reservation = Duration::ZERO;
         let mut config = self.config(&id, case)?;
-        if case == Case::Reserved {
-            let mut precreate = self.hook("precreate")?;
+        if matches!(case, Case::Reserved | Case::Files) {
+            let file = match case {
+                Case::Files => nodes::with_driver_files(self.node, &self.folder)?,
+                _ => self.node.config(),
+            };
+            let mut precreate = Command::new(&self.hook);
+            precreate.arg("precreate").arg("--config").arg(file);
             let reserved = Meter::Clock.measure(&mut precreate, config.to_string().as_bytes())?;
             reservation = reserved.wall;
             config = serde_json::from_slice(&reserved.output)?;
@@ -127,17 +145,11 @@ impl<'node> Ground<'node> {
         command
     }
 
-    fn hook(&self, stage: &str) -> Result<Command> {
-        let mut command = Command::new(&self.hook);
-        command.arg(stage).arg("--config").arg(self.node.config());
-        Ok(command)
-    }
-
     /// What Podman made, less what only Podman has: its files to mount, limits that need more rights or controllers
     /// than a machine may have.
     fn config(&self, id: &str, case: Case) -> Result<Value> {
         let asked = [("mig.profile", "1g.10gb")];
-        let asks = matches!(case, Case::Live | Case::Reserved);
+        let asks = matches!(case, Case::Live | Case::Reserved | Case::Files);
         let mut config = documents::config(id, if asks { &asked } else { &[] })?;
         config["root"]["path"] = json!(self.folder.join("rootfs"));
         config["process"]["rlimits"] = json!([]);

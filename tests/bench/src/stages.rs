@@ -21,6 +21,8 @@ pub struct Bench<'node> {
     pub hook: PathBuf,
     /// A node that is up.
     pub node: &'node Node,
+    /// The configuration by which containers are served.
+    pub config: PathBuf,
     /// Containers that exist.
     held: Vec<Container>,
     next: u32,
@@ -36,6 +38,7 @@ impl<'node> Bench<'node> {
             noop: programs.join("noop"),
             hook: programs.join("oci-mig-hook"),
             node,
+            config: node.config(),
             held: Vec::new(),
             next: 1,
         }
@@ -163,9 +166,8 @@ impl<'node> Bench<'node> {
         let id = documents::id(self.next);
         self.next += 1;
         let config = documents::config(&id, &[("mig.profile", "1g.10gb")])?;
-        let node = self.node.config();
-        let node = node.to_str().context("a path that is not UTF-8")?;
-        let mut precreate = self.stage(&["precreate", "--config", node]);
+        let config_file = self.config.to_str().context("a path that is not UTF-8")?;
+        let mut precreate = self.stage(&["precreate", "--config", config_file]);
         let figures = meter.measure_with_child(&mut precreate, &bytes(&config))?;
         let config = serde_json::from_slice(&figures.output).context("the edited config.json")?;
         Ok((Reserved { id, config }, figures))

@@ -130,7 +130,7 @@ fn unreadable_and_the_rest_is_served() {
         "{status}"
     );
     let why = format!(
-        "oci-mig-hook: ledger: unreadable lease file {}: its version is 9, and this program knows versions up to 2; \
+        "oci-mig-hook: ledger: unreadable lease file {}: its version is 9, and this program knows versions up to 3; \
          its devices stay out of use until its container has ended; use the program that wrote it\n",
         path.display()
     );

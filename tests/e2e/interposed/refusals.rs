@@ -46,7 +46,7 @@ fn assert_says(outcome: &Outcome, code: i32, line: &str) {
 fn in_the_log_that_the_engine_named_and_in_its_format() {
     let place = somewhere(1);
     let bundle = Bundle::new().annotation("mig.profile", "1h.10gb").write();
-    let line = "oci-mig-hook: mig.profile=1h.10gb: is not a profile; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me";
+    let line = "oci-mig-hook: mig.profile=1h.10gb: is not a profile; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me; or gpu, for a whole GPU";
     let logs = Scratch::new("log");
     let attempt = |log: &Path, format: &str| {
         let mut create = place.machine.interposed();
@@ -243,7 +243,7 @@ fn an_environment_that_does_not_parse() {
     let place = somewhere(1);
     place.machine.configure("requests.environment", "true");
     let bundle = Bundle::new().env("MIG_PROFILE", "big").write();
-    let line = "MIG_PROFILE=big: is not a profile; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me";
+    let line = "MIG_PROFILE=big: is not a profile; write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me; or gpu, for a whole GPU";
     refuses(&place.machine, &bundle, USAGE, line);
     let bundle = Bundle::new()
         .env("MIG_PROFILE", "1g.10gb")

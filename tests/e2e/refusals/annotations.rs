@@ -8,14 +8,14 @@ use crate::support::machine::Machine;
 
 const THERE_ARE: &str =
     "there are mig.profile, mig.memory, mig.compute, mig.count, mig.gpu, mig.device, mig.wait";
-const PROFILE: &str = "write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me";
+const PROFILE: &str = "write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me; or gpu, for a whole GPU";
 const MEMORY: &str = "write a whole number and a unit: 10GB, 9GiB, 9984MiB";
 const COMPUTE: &str = "write a number of compute slices: 1, 2, 3";
 const COUNT: &str = "write a number of devices: 1 to 64";
 const GPU: &str =
     "write a GPU's UUID (GPU-...), its PCI bus id (0000:0f:00.0) or its product name, with * for any part";
-const DEVICE: &str =
-    "write the device's UUID: MIG-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, as nvidia-smi -L prints it";
+const DEVICE: &str = "write the device's UUID, as nvidia-smi -L prints it: \
+                      MIG-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, or GPU-... for a whole GPU";
 const WAIT: &str = "write a whole number and a unit: 30s, 5m, 2h; at most 24h";
 
 /// Each stage that reserves refuses it in the same words.
@@ -158,7 +158,7 @@ fn a_value_that_is_none() {
         (
             "mig.device",
             "MIG-1",
-            format!("mig.device=MIG-1: is not a MIG device's UUID; {DEVICE}"),
+            format!("mig.device=MIG-1: is no device's UUID; {DEVICE}"),
         ),
         ("mig.wait", "30", format!("mig.wait=30: has no unit; {WAIT}")),
         (
@@ -192,7 +192,16 @@ fn a_contradiction() {
     let machine = out_of_order();
     let device = ("mig.device", "MIG-11111111-1111-5111-8111-111111111111");
     let profile = ("mig.profile", "1g.10gb");
-    let cases: [(Annotations, &str); 5] = [
+    let cases: [(Annotations, &str); 6] = [
+        (
+            &[
+                ("mig.profile", "gpu"),
+                ("mig.memory", "10GB"),
+                ("mig.compute", "1"),
+            ],
+            "mig.profile and mig.compute: a whole GPU is cut into no compute slices; \
+             remove mig.profile, or mig.compute",
+        ),
         (
             &[profile, ("mig.memory", "10GB")],
             "mig.profile and mig.memory: a profile says both memory and compute; remove mig.profile, or mig.memory",
@@ -224,14 +233,9 @@ fn a_contradiction() {
 }
 
 #[test]
-fn what_a_later_version_will_give() {
+fn what_speaks_to_a_container_of_a_pod() {
     let machine = out_of_order();
-    let cases: [(Annotations, &str); 3] = [
-        (
-            &[("mig.profile", "gpu")],
-            "mig.profile=gpu: a whole GPU is not available in this version; \
-             write a profile: 1g.10gb, 1c.3g.40gb, 1g.10gb+me",
-        ),
+    let cases: [(Annotations, &str); 2] = [
         (
             &[("mig.profile/web", "1g.10gb")],
             "mig.profile/web: names one container of a pod, and this container has no name in any; \

@@ -29,7 +29,7 @@ fn machine() -> Machine {
 #[test]
 fn a_lease_file_that_can_not_be_read() {
     type Spoil = fn(&Path);
-    let newer = "its version is 3, and this program knows versions up to 2";
+    let newer = "its version is 4, and this program knows versions up to 3";
     let cases: [(Spoil, &str); 8] = [
         (
             |path| fs::write(path, "garbage").expect("a file"),
@@ -48,7 +48,7 @@ fn a_lease_file_that_can_not_be_read() {
             "missing field `id` at line 1 column 13",
         ),
         (
-            |path| fs::write(path, "{\"version\":3,\"id\":7}").expect("a file"),
+            |path| fs::write(path, "{\"version\":4,\"id\":7}").expect("a file"),
             newer,
         ),
         (

@@ -8,6 +8,7 @@
 //! DIR/proc/driver/nvidia/{version,params,gpus,capabilities}
 //! DIR/proc/driver/nvidia-caps/mig-minors
 //! DIR/dev/nvidia*, DIR/dev/nvidia-caps/*           real character nodes of majors that no driver of this machine has
+//! DIR/{etc,lib,usr}                                the driver's libraries, programs and firmware, if NODE.json has them
 //! DIR/trace                                        if someone makes it: a line for each NVML call
 //! ```
 //!
@@ -19,6 +20,8 @@
 //! majors.rs   which device majors a node gets
 //! proc.rs     the plan as /proc files
 //! dev.rs      the plan as device nodes
+//! files.rs    the driver's libraries, programs and firmware
+//! elf.rs      libraries with nothing in them
 //! set.rs      faults, set while a node is up
 //! node.rs     a node that is up
 //! view.rs     what it holds, and its trace
@@ -29,6 +32,8 @@
 
 mod catalog;
 mod dev;
+mod elf;
+mod files;
 mod majors;
 mod node;
 mod place;
@@ -40,9 +45,11 @@ mod spec;
 mod uuid;
 mod view;
 
+pub use elf::{Bits, library as elf_library};
 pub use fake_nvml::exports::names as exported_functions;
 pub use fake_nvml::state::{MigMode, State};
+pub use files::{LEFT_OVER, plant as plant_driver};
 pub use node::{Node, down, up, up_spec};
 pub use scratch::{Scratch, nodes_dir};
 pub use spec::{CapNodes, ComputeSpec, GpuSpec, IdMap, InstanceSpec, MajorsSpec, NodeSpec, Shown};
-pub use view::{Device, TraceLine};
+pub use view::{Device, TraceLine, WholeGpu};

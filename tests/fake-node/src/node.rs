@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::plan::Plan;
 use crate::spec::NodeSpec;
 use crate::view::TraceLine;
-use crate::{dev, proc, set};
+use crate::{dev, files, proc, set};
 
 const LIBRARY: &str = "lib/libnvidia-ml.so.1";
 
@@ -56,8 +56,11 @@ fn lay_out(plan: &Plan, spec: &NodeSpec, library: &Path, dir: &Path) -> Result<(
     dev::write(plan, dir, spec.cap_nodes)?;
     fs::create_dir(dir.join("lib"))?;
     fs::copy(library, dir.join(LIBRARY)).with_context(|| library.display().to_string())?;
-    fs::write(dir.join("config.toml"), config(dir))?;
+    fs::write(dir.join("config.toml"), config(dir, spec.driver_files))?;
     open_to_all(dir)?;
+    if spec.driver_files {
+        files::plant(dir, &plan.state.driver)?;
+    }
     Ok(plan.state.store(dir)?)
 }
 
@@ -77,17 +80,18 @@ fn open_to_all(dir: &Path) -> Result<()> {
 }
 
 /// What points oci-mig-hook here: its ordinary keys.
-fn config(dir: &Path) -> String {
+fn config(dir: &Path, driver_files: bool) -> String {
     let quoted = |path: &str| format!("{:?}", dir.join(path).display().to_string());
     format!(
         "# A simulated node: oci-mig-hook --config {0}/config.toml ...\n\
-         [driver]\nroot = {1}\nproc = {2}\ndev = {3}\n\n[nvml]\nlibrary = {4}\n\n[ledger]\ndir = {5}\n",
+         [driver]\nfiles = {6}\nroot = {1}\nproc = {2}\ndev = {3}\n\n[nvml]\nlibrary = {4}\n\n[ledger]\ndir = {5}\n",
         dir.display(),
         format_args!("{:?}", dir.display().to_string()),
         quoted("proc"),
         quoted("dev"),
         quoted(LIBRARY),
         quoted("run"),
+        if driver_files { "\"host\"" } else { "\"none\"" },
     )
 }
 

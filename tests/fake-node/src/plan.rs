@@ -167,7 +167,7 @@ fn card(
     }
     let mut instances = board.fill(&spec.instances)?;
     number(&mut instances, &spec.index_holes, model.compute_slices())?;
-    // A GPU without MIG is no model of profiles.json: only its name is known.
+    // A GPU without MIG is no model of profiles.json: only what the node says of it is known.
     let known_board = mig != MigMode::Unsupported;
     let models_own = Some(model.compute_capability.clone()).filter(|_| known_board);
     let capability = spec.compute_capability.clone().or(models_own);
@@ -178,7 +178,7 @@ fn card(
         brand: brand(spec.brand.as_deref(), model.brand.as_deref(), branch)?,
         pci_device_id: if known_board { model.pci_device_id() } else { 0 },
         minor,
-        memory_mib: model.memory_mib.filter(|_| known_board),
+        memory_mib: spec.memory_mib.or(model.memory_mib.filter(|_| known_board)),
         mig,
         table: table_of(shown(known, spec)?, tables),
         max_devices: model.compute_slices(),

@@ -18,6 +18,8 @@ pub struct NodeSpec {
     pub driver: Option<String>,
     /// Whether the kernel module is the open one, which writes its version line differently.
     pub open_kernel_module: bool,
+    /// Whether the driver's libraries, programs and firmware are there, for containers to be given.
+    pub driver_files: bool,
     /// Device majors.
     pub majors: MajorsSpec,
     /// What becomes of the capability nodes.
@@ -73,6 +75,8 @@ pub struct GpuSpec {
     pub pci_bus_id: Option<String>,
     /// The N of `/dev/nvidiaN`.
     pub minor: Option<u32>,
+    /// All memory, in MiB; the model's unless given.
+    pub memory_mib: Option<u64>,
     /// MIG mode; on unless given.
     pub mig: Option<MigMode>,
     /// How GPU instance ids map to places on this die.

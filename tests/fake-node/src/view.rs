@@ -1,6 +1,7 @@
 //! What a node holds and what was asked of it, for tests to compare with.
 
 use anyhow::{Context, Result};
+use fake_nvml::state::MigMode;
 
 use crate::node::Node;
 use crate::proc;
@@ -32,6 +33,19 @@ pub struct Device {
     pub ci_minor: u32,
 }
 
+/// A GPU of a node that is not in MIG mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeGpu {
+    /// NVML index.
+    pub index: u32,
+    /// Its UUID.
+    pub uuid: String,
+    /// The N of its `/dev/nvidiaN`.
+    pub minor: u32,
+    /// Memory in MiB, where NVML tells it.
+    pub memory_mib: Option<u64>,
+}
+
 /// A line of the trace: one NVML call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceLine {
@@ -46,6 +60,20 @@ pub struct TraceLine {
 }
 
 impl Node {
+    /// The GPUs that are not in MIG mode, now and after the next reset, by NVML index.
+    pub fn whole_gpus(&self) -> Result<Vec<WholeGpu>> {
+        let gpus = (0..).zip(self.state()?.gpus);
+        let whole = gpus.filter(|(_, gpu)| matches!(gpu.mig, MigMode::Disabled | MigMode::Unsupported));
+        Ok(whole
+            .map(|(index, gpu)| WholeGpu {
+                index,
+                uuid: gpu.uuid,
+                minor: gpu.minor,
+                memory_mib: gpu.memory_mib,
+            })
+            .collect())
+    }
+
     /// Every MIG device there is, by GPU index, then (GI, CI).
     pub fn devices(&self) -> Result<Vec<Device>> {
         let state = self.state()?;

@@ -61,6 +61,8 @@ pub struct Record {
     pub holder: Holder,
     /// As in the lease.
     pub this_boot: bool,
+    /// As in the lease, but it may be the younger.
+    pub is_late: bool,
 }
 
 /// The folder.
@@ -100,25 +102,33 @@ impl Files {
     /// They say too little.
     pub fn known(&self, id: usize) -> Result<Option<Lease>, Unknown> {
         match self.leases[id] {
-            Some(lease) if !lease.is_readable => self.by_records(id, lease).map(Some).ok_or(Unknown),
+            Some(lease) if !lease.is_readable => self.by_records(id).map(Some).ok_or(Unknown),
             lease => Ok(lease),
         }
     }
 
-    /// As the program's `DeviceRecord::together`. A lease's records are written in their order, so that the first is the
-    /// youngest.
-    fn by_records(&self, id: usize, unreadable: Lease) -> Option<Lease> {
-        let of_it = |record: &&Record| usize::from(record.lease) == id;
-        let youngest = self.records.iter().flatten().find(of_it)?;
-        let devices =
-            (0..DEVICES).filter(|device| self.records[*device].as_ref().is_some_and(|it| of_it(&it)));
-        let devices = devices.fold(0, |all, device| all | 1 << device);
+    /// The records that name that lease.
+    pub fn records_of(&self, id: usize) -> impl Iterator<Item = &Record> {
+        let of_it = move |record: &&Record| usize::from(record.lease) == id;
+        self.records.iter().flatten().filter(of_it)
+    }
+
+    /// What its devices' records say of a lease that is there, as the program's `DeviceRecord::together`. A lease's records are
+    /// written in their order, so that the first is the youngest.
+    pub fn by_records(&self, id: usize) -> Option<Lease> {
+        let lease = self.leases[id]?;
+        let youngest = self.records_of(id).next()?;
+        let is_its = |device: &usize| self.records[*device].is_some_and(|it| usize::from(it.lease) == id);
+        let devices = (0..DEVICES)
+            .filter(is_its)
+            .fold(0, |all, device| all | 1 << device);
         (count(devices) == youngest.of).then_some(Lease {
             state: youngest.state,
             holder: youngest.holder,
             this_boot: youngest.this_boot,
+            is_late: youngest.is_late,
             devices,
-            ..unreadable
+            ..lease
         })
     }
 
@@ -160,6 +170,7 @@ pub fn put(id: u8, lease: Lease, writes: &mut Vec<Write>) {
             state: lease.state,
             holder: lease.holder,
             this_boot: lease.this_boot,
+            is_late: lease.is_late,
         };
         writes.push(Write::Record(device, Some(record)));
     }

@@ -1,6 +1,8 @@
 //! The machine as it is, whether or not anybody can see it: which processes live, what each attempt has come to, and what
 //! its config.json says.
 
+use oci_mig_hook::lease::LeaseState;
+
 use crate::cast::{Cast, MOST};
 use crate::ledger::{Bound, Devices, Files, Holder, Lease};
 
@@ -169,6 +171,15 @@ impl State {
     pub fn lease(&mut self, id: usize, change: impl FnOnce(&mut Lease)) {
         if let Some(lease) = &mut self.files.leases[id] {
             change(lease);
+        }
+    }
+
+    /// `lease.pending` is over for that lease. Of others nobody asks, so that these have no age.
+    pub fn time_is_up(&mut self, id: usize) {
+        self.lease(id, |lease| lease.is_late |= lease.state == LeaseState::Pending);
+        let records = self.files.records.iter_mut().flatten();
+        for record in records.filter(|record| usize::from(record.lease) == id) {
+            record.is_late |= record.state == LeaseState::Pending;
         }
     }
 

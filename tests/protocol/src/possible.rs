@@ -55,11 +55,10 @@ impl<'a> Possible<'a> {
         let Some(lease) = state.files.leases[id] else {
             return;
         };
-        let is_pending = lease.state == LeaseState::Pending;
-        if is_pending && !lease.is_late {
-            self.changes(Action::TimeIsUp(id), |next| {
-                next.lease(id, |lease| lease.is_late = true)
-            });
+        let in_time = |state, is_late: bool| state == LeaseState::Pending && !is_late;
+        let mut records = state.files.records_of(id);
+        if in_time(lease.state, lease.is_late) || records.any(|it| in_time(it.state, it.is_late)) {
+            self.changes(Action::TimeIsUp(id), |next| next.time_is_up(id));
         }
         if lease.is_readable && self.stages.sight.cast.rot {
             self.changes(Action::Rot(id), |next| {

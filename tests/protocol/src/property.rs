@@ -61,9 +61,13 @@ fn never_leaked(model: &Protocol, state: &State) -> bool {
             return true;
         };
         let stages = model.stages(state);
-        let evidence = stages.sight.evidence(&lease, View::Home, None);
-        let fate = stages.rule.fate(Occasion::Look, lease.state, evidence);
-        fate == Fate::Remove || has_reason(model, state, &lease)
+        let comes_back = |lease: &Lease| {
+            let evidence = stages.sight.evidence(lease, View::Home, None);
+            let fate = stages.rule.fate(Occasion::Look, lease.state, evidence);
+            fate == Fate::Remove || has_reason(model, state, lease)
+        };
+        // Whoever reserves looks at the records first.
+        comes_back(&lease) && state.files.by_records(id).as_ref().is_none_or(comes_back)
     })
 }
 

@@ -2,7 +2,9 @@
 //! without it, the driver is asked; then under the lock again, bound to the maker or to the living container.
 
 use oci_mig_hook::lease::LeaseState;
-use oci_mig_hook::lease::transition::{Fate, Occasion, is_free, is_still_reserved};
+use oci_mig_hook::lease::transition::{
+    CgroupState, Evidence, Fate, Occasion, ProcessState, is_free, is_still_reserved,
+};
 
 use super::{Plan, Stages};
 use crate::cast::{Door, MOST};
@@ -137,13 +139,30 @@ impl Stages<'_> {
             standing: Vec::new(),
         };
         let besides = (self.sight.cast.role(who).door == Door::Live).then_some(who);
+        let seen = |lease: &Lease| {
+            self.sight
+                .evidence(lease, self.sight.view_of(who, lease), besides)
+        };
+        let fate = |lease: &Lease, evidence| self.rule.fate(Occasion::Look, lease.state, evidence);
+        // Records are enough for another's lease whose process lives by them: `lease/index.rs`.
+        let stands = |lease: &Lease| {
+            let evidence = Evidence {
+                cgroup: CgroupState::None,
+                ..seen(lease)
+            };
+            let is_anothers = !self.is_same_container(who, lease);
+            is_anothers && evidence.process == ProcessState::Alive && fate(lease, evidence) == Fate::Keep
+        };
         for id in 0..MOST {
-            let Some(lease) = self.state().files.known(id).ok()? else {
+            let files = &self.state().files;
+            if let Some(lease) = files.by_records(id).filter(stands) {
+                judged.standing.push((id as u8, lease));
+                continue;
+            }
+            let Some(lease) = files.known(id).ok()? else {
                 continue;
             };
-            let view = self.sight.view_of(who, &lease);
-            let evidence = self.sight.evidence(&lease, view, besides);
-            let fate = self.rule.fate(Occasion::Look, lease.state, evidence);
+            let fate = fate(&lease, seen(&lease));
             self.carry_out(id as u8, lease, fate, &mut judged.plan);
             if fate != Fate::Remove {
                 judged.standing.push((id as u8, lease));
