@@ -22,9 +22,11 @@ mod node;
 mod permission;
 mod rootfs;
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use crate::edits::ContainerEdits;
+use crate::edits::driver::Layout;
 use crate::failure::Failure;
 use bind::{Handles, Tree};
 use ground::Ground;
@@ -76,6 +78,21 @@ impl LiveContainer {
     /// The number of its init process.
     pub fn pid(&self) -> i32 {
         self.init.pid()
+    }
+
+    /// Where its root filesystem has its libraries.
+    ///
+    /// # Errors
+    /// A host failure where that can't be looked at.
+    pub fn layout(&self) -> Result<Layout, Failure> {
+        let root = self.init.open_inside(&self.rootfs).map_err(|errno| {
+            Failure::host(
+                "can't look at this container's root file system",
+                format!("openat2({}): {errno}", self.rootfs.display()),
+            )
+            .remedy("the driver's libraries go into each folder that its loader may search")
+        })?;
+        Ok(layout::look_in(root.as_fd()))
     }
 
     /// What it may do with devices. Changes nothing: to be asked before anything is reserved.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{
-    Options, Voice, asked_by, config, forged, host, mask_proc, program, refuse_nvidias_hook,
+    DriverFiles, Options, Voice, asked_by, config, forged, host, mask_proc, program, refuse_nvidias_hook,
     refuse_other_devices, refuse_rootless, refuse_unless_isolated, refuse_where_it_exists, reserver, undo,
 };
 use crate::config::Config;
@@ -121,6 +121,7 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
     if live.device_access()? == DeviceAccess::Everything {
         refuse_unless_isolated(&config, Some("its cgroup allows every device".to_owned()))?;
     }
+    let files = DriverFiles::of(&config, spec, None, voice)?;
     let ledger = Ledger::open(&config.ledger_dir)?;
     let asker = Asker {
         container,
@@ -135,7 +136,12 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
     let lease = reserver.reserve(asker)?;
     let devices = lease.devices.iter().map(|device| (device.name(), device.nodes()));
     refuse_other_devices(&config, spec, &lease)
-        .and_then(|()| inject::into(&live, &device::for_devices(devices)))
+        .and_then(|()| {
+            inject::into(
+                &live,
+                &device::for_devices(devices).and(files.live_edits(&live, voice)),
+            )
+        })
         .and_then(|()| mask_proc(&config, &live, &lease))
         .map_err(|failure| undo(&ledger, &lease, failure))
 }
