@@ -5,6 +5,7 @@ mod asked;
 mod engines;
 mod hostile;
 mod toolkit;
+mod traced;
 mod twice;
 
 use std::collections::BTreeSet;

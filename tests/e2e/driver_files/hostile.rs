@@ -255,7 +255,7 @@ fn the_image_is_looked_at_and_never_read() {
 fn folders_exchanged_in_a_loop() {
     for (door, (runtime, view)) in Door::ALL
         .into_iter()
-        .flat_map(|door| everywhere().into_iter().map(move |it| (door, it)))
+        .flat_map(|door| everywhere().map(move |it| (door, it)))
     {
         let (machine, root) = (machine(), Layout::Multiarch.rootfs());
         let bait = bait(root.path());
