@@ -19,6 +19,8 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub struct Ground {
     hosts: HashSet<u64>,
+    /// Those in which what is mounted is mounted nowhere else.
+    unshared: HashSet<u64>,
 }
 
 impl Ground {
@@ -41,7 +43,19 @@ impl Ground {
             .filter(|mount| file_systems.contains(mount.device));
         Ground {
             hosts: shared.map(|mount| mount.id).collect(),
+            unshared: theirs
+                .lines()
+                .filter_map(Line::parse)
+                .filter(|mount| !mount.is_shared)
+                .map(|mount| mount.id)
+                .collect(),
         }
+    }
+
+    /// Whether what is mounted in the mount of that number is mounted elsewhere too. One that wasn't there when they were
+    /// compared is taken for one.
+    pub fn is_shared(&self, mount: u64) -> bool {
+        !self.unshared.contains(&mount)
     }
 
     /// Whether `directory` may be changed: it lies on the very mount of `rootfs`, or on a file system that the host

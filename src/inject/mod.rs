@@ -1,8 +1,8 @@
 //! Edits into a live container: one whose runtime has set it up and waits for a createRuntime or prestart hook, before
 //! its first process starts.
 //!
-//! By then its spec is spent, so what would have been edited there is done to the container itself: device nodes in its
-//! mount namespace, permission in its control group. The environment of its process can't be changed any more.
+//! By then its spec is spent, so what would have been edited there is done to the container itself: device nodes and the
+//! driver's files in its mount namespace, permission in its control group. The environment of its process can't be changed any more.
 
 #![deny(unsafe_code)]
 
@@ -12,6 +12,7 @@ pub mod bpf;
 mod cgroup_v1;
 pub mod cgroup_v2;
 mod device_program;
+mod file;
 mod ground;
 pub mod layout;
 mod mask;
@@ -21,11 +22,13 @@ mod node;
 mod permission;
 mod rootfs;
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use crate::edits::ContainerEdits;
+use crate::edits::driver::Layout;
 use crate::failure::Failure;
-use bind::Tree;
+use bind::{Handles, Tree};
 use ground::Ground;
 pub use mask::mask;
 use namespace::Init;
@@ -77,6 +80,21 @@ impl LiveContainer {
         self.init.pid()
     }
 
+    /// Where its root filesystem has its libraries.
+    ///
+    /// # Errors
+    /// A host failure where that can't be looked at.
+    pub fn layout(&self) -> Result<Layout, Failure> {
+        let root = self.init.open_inside(&self.rootfs).map_err(|errno| {
+            Failure::host(
+                "can't look at this container's root file system",
+                format!("openat2({}): {errno}", self.rootfs.display()),
+            )
+            .remedy("the driver's libraries go into each folder that its loader may search")
+        })?;
+        Ok(layout::look_in(root.as_fd()))
+    }
+
     /// What it may do with devices. Changes nothing: to be asked before anything is reserved.
     ///
     /// # Errors
@@ -91,7 +109,7 @@ impl LiveContainer {
     }
 }
 
-/// Puts the nodes of `edits` into `container` and allows exactly them. Doing it twice is harmless.
+/// Puts the nodes and the files of `edits` into `container`, and allows exactly those nodes. Doing it twice is harmless.
 ///
 /// An error leaves permissions as they were on v2; what else was put in stays, in a container that its runtime then
 /// destroys. Environment and hooks are not looked at: they belong into a spec.
@@ -118,6 +136,8 @@ pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Fai
     };
     let ground = Ground::survey(init.pid(), &container.rootfs)?;
     let trees = trees(init, edits)?;
+    let files: Vec<Tree> = edits.mounts.iter().map(Tree::of_file).collect::<Result<_, _>>()?;
+    let handles = Handles::open()?;
     // All that was read about the process by its number was about this very process.
     init.still_lives()?;
     init.inside(|| {
@@ -126,7 +146,9 @@ pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Fai
         edits
             .nodes
             .iter()
-            .try_for_each(|node| node::place(&rootfs, node, trees.next()))
+            .try_for_each(|node| node::place(&rootfs, node, trees.next(), &handles))?;
+        let mut mounts = edits.mounts.iter().zip(&files);
+        mounts.try_for_each(|(mount, tree)| file::place(&rootfs, mount, tree, &handles))
     })?;
     if may_change {
         permission.allow(&edits.nodes)
@@ -138,7 +160,7 @@ pub fn into(container: &LiveContainer, edits: &ContainerEdits) -> Result<(), Fai
 /// The host's nodes, where the container's user namespace can't have its own.
 fn trees(init: &Init, edits: &ContainerEdits) -> Result<Vec<Tree>, Failure> {
     if init.has_user_namespace() {
-        edits.nodes.iter().map(Tree::open).collect()
+        edits.nodes.iter().map(Tree::of_node).collect()
     } else {
         Ok(Vec::new())
     }

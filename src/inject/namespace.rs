@@ -6,11 +6,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::failure::Failure;
@@ -66,9 +68,11 @@ impl Init {
         self.pid
     }
 
-    /// Its root, as it sees it.
-    pub fn root(&self) -> &File {
-        &self.root
+    /// The folder that it sees at `path`, which its runtime chose: links are followed, below its root.
+    pub fn open_inside(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let below = path.strip_prefix("/").unwrap_or(path);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat2(&self.root, below, flags, Mode::empty(), ResolveFlags::IN_ROOT)
     }
 
     /// Who its root is, as our own user namespace sees it.

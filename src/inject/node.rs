@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use super::bind::Tree;
+use super::bind::{Handles, Tree};
 use super::rootfs::{Directory, Rootfs};
 use crate::edits::{DeviceNode, DeviceNumber};
 use crate::failure::Failure;
@@ -24,6 +24,8 @@ pub struct Found {
     pub owner: (u32, u32),
     /// Whether it is a mount of its own, so another file system's file that only appears here.
     pub mounted: bool,
+    /// Its file system's device and its number there.
+    pub identity: (u64, u64),
 }
 
 /// A file's kind, as far as it matters.
@@ -33,7 +35,9 @@ pub enum Kind {
     Character(DeviceNumber),
     /// A directory.
     Directory,
-    /// Anything else: file, link, fifo, socket, block device.
+    /// A regular file.
+    Regular,
+    /// Anything else: link, fifo, socket, block device.
     Other,
 }
 
@@ -47,6 +51,7 @@ impl Found {
                 minor: rustix::fs::minor(stat.st_rdev),
             }),
             FileType::Directory => Kind::Directory,
+            FileType::RegularFile => Kind::Regular,
             _ => Kind::Other,
         };
         Ok(Found {
@@ -54,7 +59,13 @@ impl Found {
             mode: stat.st_mode & 0o7777,
             owner: (stat.st_uid, stat.st_gid),
             mounted: false,
+            identity: (stat.st_dev, stat.st_ino),
         })
+    }
+
+    /// Whether both are one file.
+    pub fn is_same_file(&self, other: &Found) -> bool {
+        self.identity == other.identity
     }
 
     fn is(&self, node: &DeviceNode) -> bool {
@@ -68,7 +79,12 @@ impl Found {
 
 /// Puts `node` into the container, where the calling thread is inside its mount namespace. `tree` is the host's
 /// node, to be mounted where one made here could not be opened.
-pub fn place(rootfs: &Rootfs, node: &DeviceNode, tree: Option<&Tree>) -> Result<(), Failure> {
+pub fn place(
+    rootfs: &Rootfs,
+    node: &DeviceNode,
+    tree: Option<&Tree>,
+    handles: &Handles,
+) -> Result<(), Failure> {
     let (directory, name) = rootfs.parent(&node.path)?;
     if let Some(found) = directory.find(name)? {
         // The runtime binds the spec's own devices there where the container has a user namespace.
@@ -81,7 +97,9 @@ pub fn place(rootfs: &Rootfs, node: &DeviceNode, tree: Option<&Tree>) -> Result<
     match tree {
         Some(tree) => {
             directory.make(name, FileType::RegularFile, Mode::empty(), 0)?;
-            tree.mount(&directory, name)
+            let (target, _) = directory.open(name)?;
+            tree.mount(&target, handles)
+                .map_err(|(call, errno)| directory.failed(name, call, errno))
         }
         None => make(&directory, name, node),
     }?;

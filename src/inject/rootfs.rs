@@ -16,6 +16,9 @@ use super::ground::{self, Ground};
 use super::node::{Found, Kind};
 use crate::failure::Failure;
 
+/// How a file itself is opened, whatever it is, and not what it may link to.
+const ITSELF: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
 /// How often a resolution is tried again while something is renamed meanwhile.
 const ATTEMPTS: usize = 8;
 
@@ -134,17 +137,40 @@ fn misplaced(path: &Path, why: &str) -> Failure {
 impl Directory<'_> {
     /// What is there by that name, itself and not what it may link to; `None` where nothing is.
     pub fn find(&self, name: &OsStr) -> Result<Option<Found>, Failure> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = match rustix::fs::openat(&self.handle, name, flags, Mode::empty()) {
-            Ok(handle) => handle,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(self.failed(name, "openat", errno)),
-        };
-        let found = Found::look(&handle).map_err(|errno| self.failed(name, "fstat", errno))?;
+        match rustix::fs::openat(&self.handle, name, ITSELF, Mode::empty()) {
+            Ok(handle) => self.look(name, &handle).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.failed(name, "openat", errno)),
+        }
+    }
+
+    /// The same, with a handle that stays it.
+    pub fn open(&self, name: &OsStr) -> Result<(OwnedFd, Found), Failure> {
+        let handle = rustix::fs::openat(&self.handle, name, ITSELF, Mode::empty())
+            .map_err(|errno| self.failed(name, "openat", errno))?;
+        let found = self.look(name, &handle)?;
+        Ok((handle, found))
+    }
+
+    fn look(&self, name: &OsStr, handle: &OwnedFd) -> Result<Found, Failure> {
+        let found = Found::look(handle).map_err(|errno| self.failed(name, "fstat", errno))?;
         let failed = |errno| self.failed(name, "statx", errno);
         let mounted = ground::mount_id(handle.as_fd()).map_err(failed)?
             != ground::mount_id(self.handle.as_fd()).map_err(failed)?;
-        Ok(Some(Found { mounted, ..found }))
+        Ok(Found { mounted, ..found })
+    }
+
+    /// Nothing is mounted where it would be mounted on the host, or in another container, too.
+    pub fn check_unshared(&self, name: &OsStr, target: &OwnedFd) -> Result<(), Failure> {
+        let mount = ground::mount_id(target.as_fd()).map_err(|errno| self.failed(name, "statx", errno))?;
+        match self.rootfs.ground.is_shared(mount) {
+            false => Ok(()),
+            true => Err(self.failed(
+                name,
+                "move_mount",
+                "what is mounted there is mounted elsewhere too (shared)",
+            )),
+        }
     }
 
     /// Makes the way free for something right by that name. What is mounted there is not ours to take away.
@@ -168,7 +194,7 @@ impl Directory<'_> {
     }
 
     /// Makes a directory, 0755. A file or link in its place gives way.
-    fn make_directory(&self, name: &OsStr) -> Result<(), Failure> {
+    pub fn make_directory(&self, name: &OsStr) -> Result<(), Failure> {
         if let Some(found) = self.find(name)? {
             self.remove(name, &found)?;
         }

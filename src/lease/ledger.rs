@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::files::{self, Document, entries, make_private, read, unusable, write};
+use super::leased::layout;
 use super::liveness::Here;
 use super::lock::{self, Lock};
-use super::record::layout;
 use super::seal::Seal;
 use super::unreadable::{Unreadable, known_by_records};
 use super::{DeviceRecord, Lease, LeaseId};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{
-    Options, Voice, asked_by, config, forged, host, mask_proc, program, refuse_nvidias_hook,
+    DriverFiles, Options, Voice, asked_by, config, forged, host, mask_proc, program, refuse_nvidias_hook,
     refuse_other_devices, refuse_rootless, refuse_unless_isolated, refuse_where_it_exists, reserver, undo,
 };
 use crate::config::Config;
@@ -14,7 +14,7 @@ use crate::edits::device;
 use crate::failure::Failure;
 use crate::inject::{self, DeviceAccess, LiveContainer};
 use crate::lease::liveness::Here;
-use crate::lease::{Container, LeaseId, LeaseState, Ledger};
+use crate::lease::{Container, Lease, LeaseId, LeaseState, Ledger};
 use crate::oci::{self, Spec, State};
 use crate::request::{Request, keys};
 use crate::require::Requirements;
@@ -59,11 +59,6 @@ fn confirm(state: &State, lease: &str, options: &Options) -> Result<(), Failure>
     let Some(devices) = &options.devices else {
         return someone_else_confirms(&ledger, state, &lease);
     };
-    // Before anything else is done with its process's number: that could be another's by then.
-    let live = match config.mask_proc {
-        true => Some(bundled_container(&config, state)?),
-        false => None,
-    };
     let claim = Claim {
         lease,
         devices: devices.clone(),
@@ -78,18 +73,25 @@ fn confirm(state: &State, lease: &str, options: &Options) -> Result<(), Failure>
     let held = confirmed.hold(&mut locked)?;
     drop(locked);
     // Where it was held already, this was done when it came to be.
-    match (held, live) {
-        (Some(lease), Some(live)) => {
-            mask_proc(&config, &live, &lease).map_err(|failure| undo(&ledger, &lease, failure))
+    match held {
+        Some(lease) if config.mask_proc => {
+            hide_others(&config, &here, state, &lease).map_err(|failure| undo(&ledger, &lease, failure))
         }
         _ => Ok(()),
     }
 }
 
-/// The container that the state speaks of, with the root file system that its bundle names.
-fn bundled_container(config: &Config, state: &State) -> Result<LiveContainer, Failure> {
+/// What precreate could not do: runtimes take no mount inside /proc.
+fn hide_others(config: &Config, here: &Here, state: &State, lease: &Lease) -> Result<(), Failure> {
     let document = oci::read_config(&state.bundle)?;
-    live_container(config, pid(state)?, &state.bundle, Spec(&document))
+    let live = live_container(config, pid(state)?, &state.bundle, Spec(&document))?;
+    // From here on its number is its own. Since it was confirmed it could have become another's.
+    if here.name_process(live.pid())? != lease.holder.container().process {
+        let why = format!("its process {} has ended meanwhile", live.pid());
+        return Err(Failure::host("the container is gone", why)
+            .remedy("see the runtime's or engine's log for what ended it, and start it again"));
+    }
+    mask_proc(config, &live, lease)
 }
 
 /// A hook of the administrator's beside the one that precreate wrote: that one confirms.
@@ -119,6 +121,7 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
     if live.device_access()? == DeviceAccess::Everything {
         refuse_unless_isolated(&config, Some("its cgroup allows every device".to_owned()))?;
     }
+    let files = DriverFiles::of(&config, spec, None, voice)?;
     let ledger = Ledger::open(&config.ledger_dir)?;
     let asker = Asker {
         container,
@@ -133,7 +136,12 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
     let lease = reserver.reserve(asker)?;
     let devices = lease.devices.iter().map(|device| (device.name(), device.nodes()));
     refuse_other_devices(&config, spec, &lease, false)
-        .and_then(|()| inject::into(&live, &device::for_devices(devices)))
+        .and_then(|()| {
+            inject::into(
+                &live,
+                &device::for_devices(devices).and(files.live_edits(&live, voice)),
+            )
+        })
         .and_then(|()| mask_proc(&config, &live, &lease))
         .map_err(|failure| undo(&ledger, &lease, failure))
 }

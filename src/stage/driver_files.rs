@@ -8,7 +8,7 @@ use crate::config::{Config, Files};
 use crate::edits::driver::{self, Capabilities, DriverFile, Layout, Libc};
 use crate::edits::{ContainerEdits, Mount, guard};
 use crate::failure::Failure;
-use crate::inject::layout;
+use crate::inject::{LiveContainer, layout};
 use crate::oci::Spec;
 
 /// The driver's files that a container is to have, before it is known where.
@@ -59,9 +59,21 @@ impl DriverFiles {
 
     /// The edits for a container whose root file system is, or will be, at `rootfs`.
     pub fn edits(&self, rootfs: Option<&Path>, voice: Voice<'_>) -> ContainerEdits {
+        self.edits_for(
+            &|| rootfs.and_then(layout::look).ok_or_else(|| unseen(rootfs)),
+            voice,
+        )
+    }
+
+    /// The edits for a container that exists already.
+    pub fn live_edits(&self, live: &LiveContainer, voice: Voice<'_>) -> ContainerEdits {
+        self.edits_for(&|| live.layout(), voice)
+    }
+
+    fn edits_for(&self, layout: &dyn Fn() -> Result<Layout, Failure>, voice: Voice<'_>) -> ContainerEdits {
         match self {
             DriverFiles::Found(files, asked) => ContainerEdits {
-                mounts: mounts(files, *asked, rootfs, voice),
+                mounts: mounts(files, *asked, layout, voice),
                 ..ContainerEdits::default()
             },
             DriverFiles::Cdi(edits) => ContainerEdits::clone(edits),
@@ -107,12 +119,17 @@ fn left_to(who: &str) -> Failure {
     .remedy("say so with driver.files = \"nvidia\", or take that out of the engine's set-up")
 }
 
-fn mounts(files: &[DriverFile], asked: Capabilities, rootfs: Option<&Path>, voice: Voice<'_>) -> Vec<Mount> {
+fn mounts(
+    files: &[DriverFile],
+    asked: Capabilities,
+    layout: &dyn Fn() -> Result<Layout, Failure>,
+    voice: Voice<'_>,
+) -> Vec<Mount> {
     if files.is_empty() {
         return Vec::new();
     }
-    let layout = rootfs.and_then(layout::look).unwrap_or_else(|| {
-        (voice.warn)(&unseen(rootfs));
+    let layout = layout().unwrap_or_else(|failure| {
+        (voice.warn)(&failure);
         Layout::unknown()
     });
     let mounts = driver::mounts(files, asked, &layout);

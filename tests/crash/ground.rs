@@ -61,6 +61,8 @@ impl Ground {
     /// One on which nobody was served since the machine started: there isn't even a ledger.
     pub fn untouched(view: View) -> Self {
         let machine = Machine::with(&["1g.10gb"; ALL]);
+        // A process that stands in for a container has no mount namespace to hide anything in.
+        machine.configure("mask_proc", "false");
         Self {
             view,
             bystander: None,
@@ -69,6 +71,15 @@ impl Ground {
             mounts: mounts(view),
             machine,
         }
+    }
+
+    /// One whose containers are real, and are to see nothing of others in /proc.
+    pub fn hiding(view: View) -> Self {
+        let ground = Self::new(view);
+        let config = ground.machine.config();
+        let text = fs::read_to_string(&config).expect("config.toml");
+        fs::write(&config, text.replace("mask_proc = false\n", "")).expect("config.toml");
+        ground
     }
 
     /// How many devices a stage may have here.

@@ -5,6 +5,7 @@ mod asked;
 mod engines;
 mod hostile;
 mod toolkit;
+mod traced;
 mod twice;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::support::bundle::Bundle;
+use crate::support::cgroups::View;
 use crate::support::driver::{self, Layout};
 use crate::support::machine::Machine;
 use crate::support::process::Outcome;
@@ -56,6 +58,35 @@ fn bundle(root: &Path, script: &str) -> Bundle {
     let mut bundle = Bundle::new().annotation(ASKS.0, ASKS.1).script(script);
     bundle.config["root"]["path"] = json!(root);
     bundle
+}
+
+/// How a container gets its device and the driver's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// oci-mig-runtime writes them into its config.json.
+    Interposed,
+    /// A createRuntime hook puts them into the container that exists already.
+    Live,
+}
+
+impl Door {
+    const ALL: [Door; 2] = [Door::Interposed, Door::Live];
+
+    fn engine(self, machine: &Machine, runtime: Runtime, view: View) -> Engine {
+        match self {
+            Door::Interposed => Engine::new(runtime, view).interposed(machine),
+            Door::Live => Engine::new(runtime, view),
+        }
+    }
+
+    /// The bundle, with our hooks in it where they are needed.
+    fn bundle(self, machine: &Machine, root: &Path, script: &str) -> Bundle {
+        let bundle = bundle(root, script);
+        match self {
+            Door::Interposed => bundle,
+            Door::Live => bundle.with(|config| config["hooks"] = machine.bundle().config["hooks"].take()),
+        }
+    }
 }
 
 /// One of a low-level runtime behind ours.
@@ -124,14 +155,16 @@ fn assert_usual(layout: Layout, outcome: &Outcome, who: &str) {
 fn each_layout_gets_exactly_the_right_files_and_loads_them() {
     for layout in [Layout::Multiarch, Layout::Lib64, Layout::Static] {
         for (runtime, view) in everywhere() {
-            let machine = machine();
-            let who = format!("{runtime} {view} {layout:?}");
-            let root = layout.rootfs();
-            let bundle = bundle(root.path(), SCRIPT).write();
-            let outcome = Engine::new(runtime, view).interposed(&machine).run(&bundle).ok();
-            assert_eq!(outcome.stderr, "", "{who}");
-            assert_usual(layout, &outcome, &who);
-            machine.assert_free(&who);
+            for door in Door::ALL {
+                let machine = machine();
+                let who = format!("{runtime} {view} {layout:?} {door:?}");
+                let root = layout.rootfs();
+                let bundle = door.bundle(&machine, root.path(), SCRIPT).write();
+                let outcome = door.engine(&machine, runtime, view).run(&bundle).ok();
+                assert_eq!(outcome.stderr, "", "{who}");
+                assert_usual(layout, &outcome, &who);
+                machine.assert_free(&who);
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 mod support;
 
 mod cgroup;
+mod files;
 mod hostile;
 mod live;
 mod mask;

@@ -5,12 +5,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fake_node::Scratch as Node;
 use oci_mig_hook::edits::ProcMask;
 use oci_mig_hook::failure::Failure;
 use oci_mig_hook::inject::{self, LiveContainer};
 use oci_mig_hook::mig::{ComputeInstanceId, DeviceMinor, GpuInstanceId};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::live::{Story, at_create_runtime, mounts, rootfs};
 use crate::support::bundle::Bundle;
@@ -286,6 +288,46 @@ fn what_an_image_plants_at_proc_leads_nowhere() {
                 covered.unwrap_or_else(|failure| panic!("{who}: {failure}"));
             }
             assert_eq!(names(&victim.join("driver/nvidia")), [""; 0], "{who}");
+            assert_eq!(mounts(view), before, "{who}");
+        }
+    }
+}
+
+/// Somebody who shares the image's folder with the container exchanges the procfs' mount point all the while. Where the
+/// container starts, all that it sees at either name is its own.
+#[test]
+fn a_procfs_that_is_moved_about_is_covered_or_the_container_fails() {
+    for (runtime, view) in everywhere() {
+        let (engine, node) = (Engine::new(runtime, view), node());
+        let (who, before) = (format!("{runtime} {view}"), mounts(view));
+        for _ in 0..8 {
+            let own = image::own();
+            fs::create_dir_all(own.join("other/driver/nvidia/gpus/planted")).expect("a folder");
+            let script = "for at in proc other; do ls /$at/driver/nvidia/gpus; done 2>/dev/null; true";
+            let bundle = Bundle::new().rootfs(own.path()).script(script);
+            let (one, other, mask) = (own.join("proc"), own.join("other"), mask(&node));
+            let stop = AtomicBool::new(false);
+            let story = std::thread::scope(|scope| {
+                let stopped = &stop;
+                let story = at_create_runtime(&engine, bundle, |container| {
+                    install(container, &node, &own.join("proc/driver"))?;
+                    scope.spawn(move || {
+                        while !stopped.load(Ordering::Relaxed) {
+                            let _ = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
+                        }
+                    });
+                    let masked = inject::mask(container, &mask);
+                    stopped.store(true, Ordering::Relaxed);
+                    masked
+                });
+                stop.store(true, Ordering::Relaxed);
+                story
+            });
+            if story.injected.is_ok() {
+                let seen = story.outcome.stdout.lines().filter(|name| *name != "planted");
+                let others: Vec<&str> = seen.filter(|name| *name != bus_id(&node)).collect();
+                assert!(others.is_empty(), "{who}: {}", story.outcome);
+            }
             assert_eq!(mounts(view), before, "{who}");
         }
     }

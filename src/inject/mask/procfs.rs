@@ -29,10 +29,8 @@ pub struct Place {
 
 /// All of them; none where no driver shows itself there.
 pub fn places(init: &Init, rootfs: &Path) -> Result<Vec<Place>, Failure> {
-    let inside = rootfs.strip_prefix("/").unwrap_or(rootfs);
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    // As the runtime sees it: its own folders lead to it, links and all.
-    let rootfs = openat2(init.root(), inside, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+    let rootfs = init
+        .open_inside(rootfs)
         .map_err(|errno| failed(&format!("openat2({})", rootfs.display()), errno))?;
     let mut left = ATTEMPTS;
     loop {

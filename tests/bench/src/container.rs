@@ -1,5 +1,5 @@
-//! A stand-in for a container: a process that waits, in a pid namespace and control groups of its own, as a
-//! runtime would have made them.
+//! A stand-in for a container: a process that waits, in pid and mount namespaces and control groups of its own, as a
+//! runtime would have made them. In its root filesystem's procfs the driver shows itself as the simulated node has it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+
+/// With the root filesystem and the folder of the driver as arguments.
+const SETUP: &str = "mount --bind \"$1\" \"$1\" && mount -t proc proc \"$1/proc\" && \
+                     mount --bind \"$2\" \"$1/proc/driver\" && exec cat";
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -20,11 +24,12 @@ pub struct Container {
 }
 
 impl Container {
-    /// Its groups have this path in every hierarchy.
-    pub fn start(cgroups_path: &str) -> Result<Container> {
+    /// Its groups have this path in every hierarchy; `driver` is what is to be seen as /proc/driver below `root`.
+    pub fn start(cgroups_path: &str, root: &Path, driver: &Path) -> Result<Container> {
         // It reads from a pipe of ours: however we end, so does it.
         let parent = Command::new("unshare")
-            .args(["--pid", "--fork", "cat"])
+            .args(["--pid", "--mount", "--fork", "sh", "-c", SETUP, "sh"])
+            .args([root, driver])
             .stdin(Stdio::piped())
             .spawn()
             .context("unshare")?;
@@ -36,12 +41,27 @@ impl Container {
         for hierarchy in hierarchies()? {
             container.join(&hierarchy, cgroups_path.trim_start_matches('/'))?;
         }
+        container.await_setup()?;
         Ok(container)
     }
 
     /// The container's first process.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// What a runtime has done by the time that it calls hooks: then it is another program.
+    fn await_setup(&self) -> Result<()> {
+        let name = format!("/proc/{}/comm", self.pid);
+        let started = Instant::now();
+        while fs::read_to_string(&name)? != "cat\n" {
+            ensure!(
+                started.elapsed() < Duration::from_secs(10),
+                "its mounts can't be made"
+            );
+            thread::sleep(Duration::from_micros(100));
+        }
+        Ok(())
     }
 
     fn join(&mut self, hierarchy: &Path, path: &str) -> Result<()> {

@@ -12,14 +12,16 @@ use crate::maker::{Call, Ended};
 use crate::plan::Point;
 use crate::support::bundle::Bundle;
 use crate::support::cgroups::View;
+use crate::support::driver_proc::installer;
 use crate::support::process::{DEADLINE, start, until};
 use crate::support::runtime::{Engine, Runtime};
 use crate::support::scratch::Scratch;
 use crate::trial::Stage;
 use crate::watcher::Watcher;
 
-/// What the container says: its two capabilities for each device, opened.
-const SCRIPT: &str = "ls /dev/nvidia-caps | wc -l";
+/// What the container says: its two capabilities for each device, and the GPUs and the instances' files that it sees.
+const SCRIPT: &str =
+    "ls /dev/nvidia-caps | wc -l; cd /proc/driver/nvidia; ls gpus | wc -l; find capabilities -type f | wc -l";
 
 /// A runtime's hook: hands the state over, and ends as it is told.
 const HOOK: &str = "#!/bin/sh
@@ -37,7 +39,7 @@ pub struct Live {
 impl Live {
     pub fn new(view: View) -> Self {
         Self {
-            ground: Ground::new(view),
+            ground: Ground::hiding(view),
             engine: Engine::new(Runtime::Runc, view),
             has_user_namespace: false,
         }
@@ -55,6 +57,7 @@ impl Live {
         let bundle = Bundle::new()
             .annotation("mig.profile", "1g.10gb")
             .annotation("mig.count", &self.ground.devices().to_string())
+            .hook("createRuntime", &installer(&self.ground.machine, hook), &[])
             .hook("createRuntime", &hook.program("hook", HOOK), &[])
             .script(SCRIPT);
         match self.has_user_namespace {
@@ -121,7 +124,8 @@ impl Stage for Live {
         }
         fs::write(&answer, format!("{}\n", ended.code)).expect("an answer");
         let outcome = running.wait(DEADLINE);
-        let expected = format!("{}\n", 2 * self.ground.devices());
+        let files = 2 * self.ground.devices();
+        let expected = format!("{files}\n1\n{files}\n");
         let is_right = match ended.code {
             0 => outcome.status.success() && outcome.stdout == expected,
             _ => !outcome.status.success(),

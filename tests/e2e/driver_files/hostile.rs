@@ -6,11 +6,11 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{SCRIPT, bundle, machine, mounted, usual};
+use super::{Door, SCRIPT, bundle, machine, mounted, usual};
 use crate::support::driver::{self, Layout};
 use crate::support::process::Outcome;
 use crate::support::rootfs::make_node;
-use crate::support::runtime::{Engine, everywhere};
+use crate::support::runtime::everywhere;
 use crate::support::scratch::Scratch;
 use crate::support::trace;
 
@@ -48,16 +48,23 @@ fn bait(root: &Path) -> Scratch {
     bait
 }
 
-/// Runs a container of every runtime in a root file system that `plant` has spoiled; what it says is judged by `judge`.
+/// Runs a container of every runtime, through each door, in a root file system that `plant` has spoiled; what it says is
+/// judged by `judge`.
 fn story(what: &str, plant: impl Fn(&Path, &Path), judge: impl Fn(&str, &Outcome)) {
+    for door in Door::ALL {
+        story_of(door, what, &plant, &judge);
+    }
+}
+
+fn story_of(door: Door, what: &str, plant: impl Fn(&Path, &Path), judge: impl Fn(&str, &Outcome)) {
     for (runtime, view) in everywhere() {
-        let who = format!("{runtime} {view} {what}");
+        let who = format!("{runtime} {view} {door:?} {what}");
         let (machine, root) = (machine(), Layout::Multiarch.rootfs());
         let bait = bait(root.path());
         plant(root.path(), bait.path());
         let (before, drivers) = (picture(bait.path()), picture(&driver::root()));
-        let bundle = bundle(root.path(), SCRIPT).write();
-        let outcome = Engine::new(runtime, view).interposed(&machine).run(&bundle);
+        let bundle = door.bundle(&machine, root.path(), SCRIPT).write();
+        let outcome = door.engine(&machine, runtime, view).run(&bundle);
         judge(&who, &outcome);
         assert_eq!(picture(bait.path()), before, "{who}: {outcome}");
         assert_eq!(picture(&driver::root()), drivers, "{who}: {outcome}");
@@ -152,11 +159,14 @@ fn fifos_and_device_nodes_and_files() {
         |root, _| at_every_place(root, |place, _| fs::write(place, "old").expect("a file of ours")),
         runs,
     );
-    story(
-        "folders",
-        |root, _| at_every_place(root, |place, _| fs::create_dir(place).expect("a folder of ours")),
-        |who, outcome| assert!(!outcome.status.success(), "{who}: {outcome}"),
-    );
+    // A runtime can't mount a file on one; where we do, an empty one gives way.
+    let folders = |root: &Path, _: &Path| {
+        at_every_place(root, |place, _| fs::create_dir(place).expect("a folder of ours"));
+    };
+    story_of(Door::Interposed, "folders", folders, |who, outcome| {
+        assert!(!outcome.status.success(), "{who}: {outcome}");
+    });
+    story_of(Door::Live, "folders", folders, runs);
 }
 
 #[test]
@@ -243,17 +253,17 @@ fn the_image_is_looked_at_and_never_read() {
 /// Folders of the container's that are exchanged with links to the host's all the while.
 #[test]
 fn folders_exchanged_in_a_loop() {
-    for (runtime, view) in everywhere() {
+    for (door, (runtime, view)) in Door::ALL
+        .into_iter()
+        .flat_map(|door| everywhere().map(move |it| (door, it)))
+    {
         let (machine, root) = (machine(), Layout::Multiarch.rootfs());
         let bait = bait(root.path());
         let libraries = root.join("usr/lib/x86_64-linux-gnu");
         let other = root.join("usr/lib/other");
         symlink(bait.path(), &other).expect("a link");
         let before = picture(bait.path());
-        let (ended, engine) = (
-            AtomicBool::new(false),
-            Engine::new(runtime, view).interposed(&machine),
-        );
+        let (ended, engine) = (AtomicBool::new(false), door.engine(&machine, runtime, view));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -263,11 +273,11 @@ fn folders_exchanged_in_a_loop() {
             });
             for _ in 0..5 {
                 // It runs or fails; what counts is that it ends, and what it left.
-                let _ = engine.run(&bundle(root.path(), "true").write());
+                let _ = engine.run(&door.bundle(&machine, root.path(), "true").write());
             }
             ended.store(true, Ordering::Relaxed);
         });
-        assert_eq!(picture(bait.path()), before, "{runtime} {view}");
+        assert_eq!(picture(bait.path()), before, "{runtime} {view} {door:?}");
         machine.assert_free("folders exchanged");
     }
 }

@@ -19,7 +19,7 @@ fn what_stands_in_it_is_wrong() {
         ),
         (
             "allow_priviledged = true\n",
-            "line 1: unknown field `allow_priviledged`, expected one of `version`, `allow_privileged`, `guard`, \
+            "line 1: unknown field `allow_priviledged`, expected one of `version`, `allow_privileged`, `mask_proc`, `guard`, \
              `unmanaged`, `driver`, `nvml`, `ledger`, `lease`, `limits`, `requests`, `runtime`",
         ),
         (

@@ -151,11 +151,17 @@ fn confirm_without_a_lease() {
     served.is_refused(&machine, &served.state(), HOST, GONE);
 }
 
+/// A process that stands in for a container has no mount namespace in which anything could be hidden from it.
+fn without_mask(machine: &Machine) {
+    machine.configure("mask_proc", "false");
+}
+
 /// It was taken back because it waited too long, and another has the device.
 #[test]
 fn confirm_of_a_lease_that_was_taken_back() {
     let machine = Machine::with(&["1g.10gb"]);
     machine.configure("lease.pending", "\"100ms\"");
+    without_mask(&machine);
     let late = Served::new(&machine);
     std::thread::sleep(std::time::Duration::from_millis(300));
     let next = Served::new(&machine);
@@ -168,6 +174,7 @@ fn confirm_of_a_lease_that_was_taken_back() {
 #[test]
 fn confirm_of_anothers_lease() {
     let machine = Machine::with(&["1g.10gb"; 2]);
+    without_mask(&machine);
     let (one, other) = (Served::new(&machine), Served::new(&machine));
     let own = |why: String| format!("this container's reservation is not its own: {why}; {ANEW}");
     let lease = one.lease();
