@@ -226,6 +226,10 @@ fn how_much_is_read_is_bounded_and_so_is_the_line_about_it() {
     judged(&many[..32], A100).unwrap();
     let long = format!("NVIDIA_REQUIRE_X=cuda>=1{}", " cuda>=1".repeat(3000));
     assert!(complaint(&[&long]).starts_with("too much of NVIDIA_REQUIRE_*"));
+    let conditions = format!("NVIDIA_REQUIRE_X=cuda>=1{}", ",cuda>=1".repeat(1000));
+    let line =
+        "too much of NVIDIA_REQUIRE_*: at most 32 variables are read, 16 KiB and 1000 conditions of them; ";
+    assert!(complaint(&[&conditions]).starts_with(line));
     let line = complaint(&[&format!("NVIDIA_REQUIRE_X={}", "é\u{1b}[2J".repeat(1000))]);
     assert!(line.len() < 2000 && !line.contains('\u{1b}'), "{line}");
 }

@@ -89,11 +89,16 @@ impl LeasedDevice {
     pub(super) fn is(&self, device: Device<'_>) -> bool {
         match (self, device) {
             (LeasedDevice::Mig(leased), Device::Mig { gpu, device }) => {
-                let same_place = leased.gpu == gpu.uuid && leased.gi == device.gi && leased.ci == device.ci;
-                same_place || leased.uuid == device.uuid
+                let same_gpu = leased.gpu == gpu.uuid || leased.minor == Some(gpu.minor);
+                (same_gpu && leased.gi == device.gi && leased.ci == device.ci) || leased.uuid == device.uuid
             }
-            (LeasedDevice::Mig(leased), Device::Whole { gpu, .. }) => leased.gpu == gpu.uuid,
-            (LeasedDevice::Gpu(leased), device) => leased.uuid == device.gpu().uuid,
+            (LeasedDevice::Mig(leased), Device::Whole { gpu, .. }) => {
+                leased.gpu == gpu.uuid || leased.minor == Some(gpu.minor)
+            }
+            (LeasedDevice::Gpu(leased), device) => {
+                let gpu = device.gpu();
+                leased.uuid == gpu.uuid || leased.minor == gpu.minor
+            }
         }
     }
 

@@ -6,23 +6,32 @@
 use super::refusal::{self, Refusal};
 use crate::mig::{Device, Gpu, Inventory, Version};
 use crate::request::Request;
-use crate::require::Facts;
+use crate::require::{Facts, Unmet};
 
 /// Those of `allowed` that are on a GPU, and a machine, that meet what the image requires. Where too few do, and enough
 /// would serve otherwise, that is the reason.
 pub(super) fn meeting<'a>(
     request: &Request,
-    node: &Inventory,
+    node: &'a Inventory,
     allowed: Vec<Device<'a>>,
 ) -> Result<Vec<Device<'a>>, Refusal> {
     let driver = node.driver.parse::<Version>().ok();
-    let judge = |gpu: &Gpu| {
-        request.requirements().judge(&Facts {
-            cuda: node.cuda.as_ref(),
-            driver: driver.as_ref(),
-            arch: gpu.arch.as_ref(),
-            brand: gpu.brand.as_deref(),
-        })
+    let facts = |gpu: &'a Gpu| Facts {
+        cuda: node.cuda.as_ref(),
+        driver: driver.as_ref(),
+        arch: gpu.arch.as_ref(),
+        brand: gpu.brand.as_deref(),
+    };
+    // A node has dozens of devices on GPUs of one or two kinds.
+    let mut judged: Vec<(Facts<'_>, Result<(), Unmet>)> = Vec::new();
+    let mut judge = |gpu: &'a Gpu| {
+        let facts = facts(gpu);
+        if let Some((_, known)) = judged.iter().find(|(known, _)| *known == facts) {
+            return known.clone();
+        }
+        let judgement = request.requirements().judge(&facts);
+        judged.push((facts, judgement.clone()));
+        judgement
     };
     let asked = usize::from(request.count().get());
     let enough = allowed.len() >= asked;

@@ -68,23 +68,31 @@ impl Condition {
         Ok(Condition { property, operator })
     }
 
-    /// Itself and what was found instead, where it doesn't hold.
-    pub fn unmet(&self, facts: &Facts<'_>) -> Option<(&Condition, String)> {
+    /// Whether it holds. What isn't known is taken to be as it should be.
+    pub fn holds(&self, facts: &Facts<'_>) -> bool {
         let version = |wanted: &Version, found: Option<&Version>| {
-            let found = found?;
-            let holds = self.operator.holds(found.cmp(wanted));
-            (!holds).then(|| found.to_string())
+            found.is_none_or(|found| self.operator.holds(found.cmp(wanted)))
         };
-        let found = match &self.property {
+        match &self.property {
             Property::Cuda(wanted) => version(wanted, facts.cuda),
             Property::Driver(wanted) => version(wanted, facts.driver),
             Property::Arch(wanted) => version(wanted, facts.arch),
-            Property::Brand(wanted) => facts.brand.and_then(|found| {
-                let same = found.eq_ignore_ascii_case(wanted);
-                (same != (self.operator == Operator::Equal)).then(|| found.to_owned())
-            }),
+            Property::Brand(wanted) => facts
+                .brand
+                .is_none_or(|found| found.eq_ignore_ascii_case(wanted) == (self.operator == Operator::Equal)),
+        }
+    }
+
+    /// What is found here of what it is about, as people are told.
+    pub fn found(&self, facts: &Facts<'_>) -> String {
+        let version = |found: Option<&Version>| found.map(Version::to_string);
+        let found = match &self.property {
+            Property::Cuda(_) => version(facts.cuda),
+            Property::Driver(_) => version(facts.driver),
+            Property::Arch(_) => version(facts.arch),
+            Property::Brand(_) => facts.brand.map(str::to_owned),
         };
-        found.map(|found| (self, found))
+        found.unwrap_or_default()
     }
 
     /// The name of what it is about.

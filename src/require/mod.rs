@@ -41,6 +41,10 @@ const MOST_VARIABLES: usize = 32;
 /// Most bytes of all of them together. NVIDIA's images have some 2,500.
 const MOST_BYTES: usize = 16 << 10;
 
+/// Most conditions of all of them together: they are judged again for each look of each who waits. NVIDIA's images have some
+/// 200.
+const MOST_CONDITIONS: usize = 1000;
+
 /// What a container's environment requires; nothing by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Requirements(Vec<Requirement>);
@@ -55,7 +59,7 @@ struct Requirement {
 }
 
 /// What it is judged against: this machine, and one of its GPUs. None is what the driver doesn't tell.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts<'a> {
     /// The CUDA version that the driver brings.
     pub cuda: Option<&'a Version>,
@@ -115,7 +119,12 @@ impl Requirements {
         let all: Result<Vec<_>, Failure> = ours()
             .map(|(name, value)| Requirement::parse(name, value))
             .collect();
-        Ok(Requirements(all?))
+        let all = all?;
+        let conditions = all.iter().flat_map(|requirement| &requirement.alternatives);
+        match conditions.map(Vec::len).sum::<usize>() > MOST_CONDITIONS {
+            true => Err(too_much()),
+            false => Ok(Requirements(all)),
+        }
     }
 
     /// The variables as they were written, from which the same can be read again.
@@ -157,18 +166,18 @@ impl Requirement {
     fn judge(&self, facts: &Facts<'_>) -> Result<(), Unmet> {
         let mut first = None;
         for conditions in &self.alternatives {
-            match conditions.iter().find_map(|condition| condition.unmet(facts)) {
+            match conditions.iter().find(|condition| !condition.holds(facts)) {
                 None => return Ok(()),
                 Some(unmet) => drop(first.get_or_insert(unmet)),
             }
         }
         match first {
             None => Ok(()),
-            Some((condition, found)) => Err(Unmet {
+            Some(condition) => Err(Unmet {
                 variable: self.variable.clone(),
                 condition: condition.to_string(),
                 property: condition.property(),
-                found,
+                found: condition.found(facts),
                 of_gpu: condition.is_of_gpu(),
                 others: self.alternatives.len() - 1,
             }),
@@ -178,7 +187,7 @@ impl Requirement {
 
 fn too_much() -> Failure {
     let why = format!(
-        "at most {MOST_VARIABLES} variables are read, and {} KiB of them",
+        "at most {MOST_VARIABLES} variables are read, {} KiB and {MOST_CONDITIONS} conditions of them",
         MOST_BYTES >> 10
     );
     Failure::usage(format!("too much of {PREFIX}*"), why)

@@ -7,17 +7,25 @@
 use std::collections::BTreeMap;
 
 use crate::lease::{Lease, LeasedDevice};
-use crate::mig::{ComputeInstanceId, Device, GpuInstanceId, GpuUuid, MigUuid};
+use crate::mig::{ComputeInstanceId, Device, DeviceMinor, GpuInstanceId, GpuUuid, MigUuid};
+
+/// A GPU, by its name or by its node: after the driver was loaded anew, which may number GPUs in another order, a holder's
+/// nodes are another GPU's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Seat<'a> {
+    Named(&'a GpuUuid),
+    Minor(DeviceMinor),
+}
 
 /// Where leases are. A full node has as many leases as devices: each is looked up, not searched for.
 #[derive(Default)]
 pub struct Places<'a> {
     by_name: BTreeMap<&'a MigUuid, &'a Lease>,
-    by_place: BTreeMap<(&'a GpuUuid, GpuInstanceId, ComputeInstanceId), &'a Lease>,
+    by_place: BTreeMap<(Seat<'a>, GpuInstanceId, ComputeInstanceId), &'a Lease>,
     /// Of each GPU, one of the leases of its instances.
-    of_parts: BTreeMap<&'a GpuUuid, &'a Lease>,
+    of_parts: BTreeMap<Seat<'a>, &'a Lease>,
     /// Of each GPU, the lease of it as a whole.
-    of_whole: BTreeMap<&'a GpuUuid, &'a Lease>,
+    of_whole: BTreeMap<Seat<'a>, &'a Lease>,
 }
 
 impl<'a> Places<'a> {
@@ -36,26 +44,36 @@ impl<'a> Places<'a> {
         match device {
             LeasedDevice::Mig(device) => {
                 self.by_name.insert(&device.uuid, lease);
-                self.by_place.insert((&device.gpu, device.gi, device.ci), lease);
-                self.of_parts.insert(&device.gpu, lease);
+                let named = Seat::Named(&device.gpu);
+                for seat in [Some(named), device.minor.map(Seat::Minor)].into_iter().flatten() {
+                    self.by_place.insert((seat, device.gi, device.ci), lease);
+                    self.of_parts.insert(seat, lease);
+                }
             }
             LeasedDevice::Gpu(gpu) => {
-                self.of_whole.insert(&gpu.uuid, lease);
+                for seat in [Seat::Named(&gpu.uuid), Seat::Minor(gpu.minor)] {
+                    self.of_whole.insert(seat, lease);
+                }
             }
         }
     }
 
     /// The lease that a device is under.
     pub fn lease_on(&self, device: Device<'_>) -> Option<&'a Lease> {
-        let gpu = &device.gpu().uuid;
-        let parts = match device {
-            Device::Mig { device, .. } => {
-                let place = (gpu, device.gi, device.ci);
-                let by_name = self.by_name.get(&device.uuid);
-                by_name.or_else(|| self.by_place.get(&place))
-            }
-            Device::Whole { .. } => self.of_parts.get(gpu),
+        let by_name = match device {
+            Device::Mig { device, .. } => self.by_name.get(&device.uuid).copied(),
+            Device::Whole { .. } => None,
         };
-        parts.or_else(|| self.of_whole.get(gpu)).copied()
+        let gpu = device.gpu();
+        let mut seats = [Seat::Named(&gpu.uuid), Seat::Minor(gpu.minor)].into_iter();
+        by_name.or_else(|| seats.find_map(|seat| self.lease_at(seat, device)))
+    }
+
+    fn lease_at(&self, seat: Seat<'_>, device: Device<'_>) -> Option<&'a Lease> {
+        let parts = match device {
+            Device::Mig { device, .. } => self.by_place.get(&(seat, device.gi, device.ci)),
+            Device::Whole { .. } => self.of_parts.get(&seat),
+        };
+        parts.or_else(|| self.of_whole.get(&seat)).copied()
     }
 }

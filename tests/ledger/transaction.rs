@@ -8,7 +8,7 @@ use std::time::Duration;
 use oci_mig_hook::confirm::{self, Claim};
 use oci_mig_hook::failure::Failure;
 use oci_mig_hook::lease::liveness::Here;
-use oci_mig_hook::lease::{Container, Judge, Lease, LeaseId, LeaseState, LeasedDevice, Ledger};
+use oci_mig_hook::lease::{Container, Judge, Lease, LeaseId, LeaseState, LeasedDevice, LeasedGpu, Ledger};
 use oci_mig_hook::mig::Gpus;
 use oci_mig_hook::policy::Limits;
 use oci_mig_hook::release::{self, Ended};
@@ -243,6 +243,43 @@ fn an_instance_made_anew_in_a_leased_ones_place_is_held() {
     ledger.lock().unwrap().put(&lease).unwrap();
     let next = one(&ledger, "b").unwrap();
     assert_eq!(next.names().collect::<Vec<_>>(), [called(1)]);
+}
+
+/// The driver was loaded anew and numbers its GPUs in another order: the holder's nodes are this GPU's by now.
+#[test]
+fn what_has_the_nodes_of_a_leased_device_of_another_gpu_is_held() {
+    let scratch = Scratch::new();
+    let ledger = Ledger::open(scratch.path()).unwrap();
+    let mut lease = one(&ledger, "a").unwrap();
+    let [LeasedDevice::Mig(device)] = lease.devices.as_mut_slice() else {
+        panic!("one device")
+    };
+    device.uuid = "MIG-ffffffff-0000-5000-8000-000000000000".parse().unwrap();
+    device.gpu = "GPU-ffffffff-0000-5000-8000-000000000000".parse().unwrap();
+    ledger.lock().unwrap().put(&lease).unwrap();
+    let next = one(&ledger, "b").unwrap();
+    assert_eq!(next.names().collect::<Vec<_>>(), [called(1)]);
+    let [LeasedDevice::Mig(device)] = lease.devices.as_slice() else {
+        panic!("one device")
+    };
+    let whole = LeasedDevice::Gpu(LeasedGpu {
+        uuid: device.gpu.clone(),
+        pci: device.pci.unwrap(),
+        minor: device.minor.unwrap(),
+        nodes: Vec::new(),
+    });
+    ledger
+        .lock()
+        .unwrap()
+        .put(&Lease {
+            devices: vec![whole],
+            ..lease
+        })
+        .unwrap();
+    assert!(
+        one(&ledger, "c").is_err(),
+        "every instance has a part of its nodes"
+    );
 }
 
 #[test]

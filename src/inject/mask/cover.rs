@@ -24,7 +24,8 @@ pub fn put(place: &Place, contents: &Contents, owner: (u32, u32)) -> Result<(), 
     let (uid, gid) = owner;
     let configure = || {
         let tmpfs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        for (key, value) in [("mode", "755"), ("size", "1m"), ("nr_inodes", "1k")] {
+        // A page of each of some hundred files, which has 64 KiB on some machines.
+        for (key, value) in [("mode", "755"), ("size", "64m"), ("nr_inodes", "4k")] {
             fsconfig_set_string(&tmpfs, key, value)?;
         }
         fsconfig_set_string(&tmpfs, "uid", uid.to_string())?;
