@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Files, Guard, Unmanaged};
+use super::{Daemon, Files, Guard, Unmanaged};
 
 /// The newest layout of the file that this program knows.
 const VERSION: u32 = 1;
@@ -33,6 +33,8 @@ pub struct DriverTable {
     pub proc: Option<PathBuf>,
     pub dev: Option<PathBuf>,
     pub files: Files,
+    pub sockets: Option<Vec<Daemon>>,
+    pub mps: Option<PathBuf>,
     pub cdi: Option<Vec<PathBuf>>,
 }
 

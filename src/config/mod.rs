@@ -20,7 +20,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::policy::Limits;
@@ -86,8 +86,22 @@ pub struct Driver {
     pub dev: PathBuf,
     /// `driver.files`: which of its files a container is given.
     pub files: Files,
+    /// `driver.sockets`: of which of its daemons a container is given the socket.
+    pub sockets: Vec<Daemon>,
+    /// `driver.mps`: the folder of the MPS daemon's pipes, if containers are to have that.
+    pub mps: Option<PathBuf>,
     /// `driver.cdi`: the folders of CDI files, the last the most important.
     pub cdi: Vec<PathBuf>,
+}
+
+/// A daemon of the driver's that listens at a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Daemon {
+    /// nvidia-persistenced.
+    Persistenced,
+    /// nv-fabricmanager. It is told there to connect and part GPUs, whoever's they are.
+    Fabricmanager,
 }
 
 /// Where the driver's libraries and programs come from that a container is given.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::file::File;
-use super::{Config, DEFAULT_LEDGER, Driver, Nvml};
+use super::{Config, DEFAULT_LEDGER, Daemon, Driver, Nvml};
 use crate::mig::Kind;
 use crate::policy::Limits;
 
@@ -21,6 +21,8 @@ pub fn resolve(file: File, named: Option<&Path>) -> Result<Config, String> {
             proc: absolute("driver.proc", file.driver.proc, "/proc")?,
             dev: absolute("driver.dev", file.driver.dev, "/dev")?,
             files: file.driver.files,
+            sockets: file.driver.sockets.unwrap_or_else(|| vec![Daemon::Persistenced]),
+            mps: named_path("driver.mps", file.driver.mps)?,
             cdi: folders("driver.cdi", file.driver.cdi, &["/etc/cdi", "/var/run/cdi"])?,
         },
         nvml: Nvml {

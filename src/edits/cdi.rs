@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 
 use super::device::VISIBLE_DEVICES;
-use super::{ContainerEdits, Mount};
+use super::{ContainerEdits, Mount, OthersHook};
 use crate::mig::{Device, DeviceName, DeviceNode};
 
 /// Whose devices they are. CDI wants a name as of a domain; `.local` is nobody's.
@@ -96,20 +96,20 @@ fn names(device: Device<'_>) -> Vec<String> {
         .collect()
 }
 
-/// A file that offers these devices, each under each of its names, with these mounts for whoever takes any.
+/// A file that offers these devices, each under each of its names, with `more` for whoever takes any.
 ///
 /// The variable that NVIDIA's hook goes by is `void`: CDI can't say the devices of a container that takes several, and that
 /// hook must not give it others.
-pub fn file(version: CdiVersion, devices: &[CdiDevice], mounts: &[Mount]) -> Value {
+pub fn file(version: CdiVersion, devices: &[CdiDevice], more: &ContainerEdits) -> Value {
     let offered = devices.iter().flat_map(|device| {
         let named = |name: &String| entry(version, device, name);
         device.names.iter().map(named)
     });
-    let all = ContainerEdits {
+    let void = ContainerEdits {
         env: vec![(VISIBLE_DEVICES.to_owned(), "void".to_owned())],
-        mounts: mounts.to_vec(),
         ..ContainerEdits::default()
     };
+    let all = void.and(more.clone());
     json!({
         "cdiVersion": version.to_string(),
         "kind": KIND,
@@ -141,10 +141,11 @@ fn edits(edits: &ContainerEdits) -> Value {
         .env
         .iter()
         .map(|(name, value)| format!("{name}={value}").into());
-    let lists: [(&str, Vec<Value>); 3] = [
+    let lists: [(&str, Vec<Value>); 4] = [
         ("env", env.collect()),
         ("deviceNodes", edits.nodes.iter().map(node).collect()),
         ("mounts", edits.mounts.iter().map(mount).collect()),
+        ("hooks", edits.others_hooks.iter().map(hook).collect()),
     ];
     let there = lists.into_iter().filter(|(_, list)| !list.is_empty());
     there
@@ -176,4 +177,17 @@ fn mount(mount: &Mount) -> Value {
         "containerPath": mount.path.to_string_lossy(),
         "options": mount.kind.options(),
     })
+}
+
+fn hook(hook: &OthersHook) -> Value {
+    let mut said = json!({
+        "hookName": hook.stage,
+        "path": hook.path.to_string_lossy(),
+        "args": hook.args,
+        "env": hook.env,
+    });
+    if let Some(timeout) = hook.timeout {
+        said["timeout"] = timeout.into();
+    }
+    said
 }

@@ -30,7 +30,7 @@ pub const VARIABLE_ARGUMENT: &str = "--env";
 /// The hook argument that says that all other devices were denied, and which were not: `c10:229,b7:0,...`, or [`NONE`].
 pub const OTHERS_ARGUMENT: &str = "--others";
 
-/// No device at all.
+/// No device, or no node, at all.
 const NONE: &str = "none";
 
 /// The hook argument that names the configuration file.
@@ -190,8 +190,11 @@ fn parse_others(text: &str) -> Option<Vec<OtherDevice>> {
     }
 }
 
-/// `/dev/nvidiactl=195:255:rw,...`
+/// `/dev/nvidiactl=195:255:rw,...`, or [`NONE`].
 fn print_nodes(nodes: &[DeviceNode]) -> String {
+    if nodes.is_empty() {
+        return NONE.to_owned();
+    }
     let print = |node: &DeviceNode| {
         let DeviceNumber { major, minor } = node.number;
         format!("{}={major}:{minor}:{}", node.path.display(), node.access.as_oci())
@@ -200,7 +203,10 @@ fn print_nodes(nodes: &[DeviceNode]) -> String {
 }
 
 fn parse_nodes(text: &str) -> Option<Vec<DeviceNode>> {
-    text.split(',').map(parse_node).collect()
+    match text {
+        NONE => Some(Vec::new()),
+        text => text.split(',').map(parse_node).collect(),
+    }
 }
 
 /// A node as far as taking it out needs it: mode and owner aren't said again.

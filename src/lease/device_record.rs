@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::files::Document;
-use super::record::layout;
+use super::leased::layout;
 use super::{Holder, Lease, LeaseId, LeaseState, LeasedDevice};
 use crate::mig::DeviceName;
 

@@ -93,14 +93,14 @@ impl<'a> Judge<'a> {
 
 impl LockedLedger<'_> {
     /// Carries out what was decided on a lease. One of an earlier version that stays is written anew, with all that this
-    /// version keeps of one.
+    /// version keeps of one, and one that somebody took a record from.
     ///
     /// # Errors
     /// As [`LockedLedger::put`] and [`LockedLedger::remove`].
     pub fn carry_out(&mut self, judged: &Judged) -> Result<(), Failure> {
         match judged.fate {
             Fate::Keep if judged.unreadable.is_some() => Ok(()),
-            Fate::Keep => self.upgrade(&judged.lease),
+            Fate::Keep => self.complete(&judged.lease),
             Fate::Remove => self.remove(&judged.lease),
             Fate::Release => self.put(&Lease {
                 state: LeaseState::Releasing,

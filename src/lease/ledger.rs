@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::files::{self, Document, entries, make_private, read, unusable, write};
+use super::leased::layout;
 use super::liveness::Here;
 use super::lock::{self, Lock};
-use super::record::layout;
 use super::seal::Seal;
 use super::unreadable::{Unreadable, known_by_records};
 use super::{DeviceRecord, Lease, LeaseId};
@@ -235,18 +235,29 @@ impl LockedLedger<'_> {
         })
     }
 
-    /// Writes a lease of an earlier version anew, with all that this version keeps of one.
+    /// Writes a lease anew that is of an earlier version, with all that this version keeps of one; likewise one that lacks a
+    /// record, where somebody else changed the ledger.
     ///
     /// # Errors
     /// As [`LockedLedger::put`].
-    pub(super) fn upgrade(&mut self, lease: &Lease) -> Result<(), Failure> {
-        match layout(&lease.devices) {
-            version if version > lease.version => self.put(&Lease {
+    pub(super) fn complete(&mut self, lease: &Lease) -> Result<(), Failure> {
+        let version = layout(&lease.devices).max(lease.version);
+        match version > lease.version || !(self.is_sealed() || self.has_records(lease)) {
+            true => self.put(&Lease {
                 version,
                 ..lease.clone()
             }),
-            _ => Ok(()),
+            false => Ok(()),
         }
+    }
+
+    fn has_records(&self, lease: &Lease) -> bool {
+        let devices = self.ledger.devices();
+        let record = |name| read::<DeviceRecord>(&devices.join(DeviceRecord::file_name_of(&name)));
+        let is_its = |record: &DeviceRecord| record.lease == lease.id && record.of == lease.devices.len();
+        lease
+            .names()
+            .all(|name| matches!(record(name), Ok(Some(record)) if is_its(&record)))
     }
 
     /// Removes a lease, and then its devices' records; that it is gone already is no error. Then the records are gone too,

@@ -76,6 +76,7 @@ mod device_record;
 mod files;
 mod index;
 mod judge;
+mod leased;
 mod ledger;
 pub mod liveness;
 mod lock;
@@ -88,11 +89,9 @@ mod watch;
 
 pub use device_record::DeviceRecord;
 pub use judge::{Judge, Judged, Judgement};
+pub use leased::{LeasedDevice, LeasedGpu, LeasedMig, VERSION, layout};
 pub use ledger::{Contents, Ledger, LockedLedger};
 pub use queue::Ticket;
-pub use record::{
-    Container, Holder, Lease, LeaseId, LeaseState, LeasedDevice, LeasedGpu, LeasedMig, Process, VERSION,
-    layout,
-};
+pub use record::{Container, Holder, Lease, LeaseId, LeaseState, Process};
 pub use unreadable::Unreadable;
 pub use watch::{End, Watch};

@@ -71,8 +71,9 @@ pub fn gc(config: Option<&Path>, dry_run: bool, json: bool) -> anyhow::Result<()
     let here = Here::look()?;
     let mut lock = if dry_run { None } else { Some(ledger.lock()?) };
     let judgement = Judge::new(&here, config.pending).all(ledger.contents()?);
-    let leftovers = ledger.leftovers(&here)?;
     let mut failures = collected.leases(&judgement, lock.as_mut());
+    // Only now: a lease that was completed has made a record its own that was left over before.
+    let leftovers = ledger.leftovers(&here)?;
     failures.extend(collected.sweep(leftovers, lock.as_mut()));
     drop(lock);
     failures.extend(collected.unreadable(&judgement));

@@ -24,6 +24,7 @@ mod meet;
 mod phrases;
 mod rank;
 mod refusal;
+mod whole;
 mod words;
 
 use std::collections::BTreeMap;

@@ -2,13 +2,14 @@
 
 use super::fit::{self, Shortfall};
 use super::phrases::{by_gpu, difference, lack, list, names, noun, place, reasons};
-use super::refusal::{GpuName, HeldBy, Limit, Refusal};
+use super::refusal::{HeldBy, Limit, Refusal};
+use super::whole::{in_mig_mode, no_gpu_large_enough, no_whole_gpu};
 use crate::failure::Failure;
-use crate::mig::{DeviceName, GpuUuid, LeftOut, Profile};
+use crate::mig::{DeviceName, LeftOut, Profile};
 use crate::request::{GpuConstraint, Request, keys};
 use crate::require::{DISABLE, Unmet};
 
-const STATUS: &str = "see 'oci-mig-hook status'";
+pub(super) const STATUS: &str = "see 'oci-mig-hook status'";
 
 const WAIT: &str = "wait with mig.wait=30s, or see 'oci-mig-hook status'";
 
@@ -133,39 +134,6 @@ fn mig_off(disabled: &[u32], unsupported: &[u32], left_out: &[LeftOut]) -> Failu
         None if !left_out.is_empty() => failure.remedy(SEE_TO_LEFT_OUT),
         None => failure.remedy("run this container on a node with a MIG-capable GPU"),
     }
-}
-
-fn no_whole_gpu(constraint: Option<&GpuConstraint>, enabled: &[u32], left_out: &[LeftOut]) -> Failure {
-    let which = constraint.map_or_else(String::new, |constraint| format!(" that is {constraint}"));
-    let why = format!("MIG mode is on on gpu {}", list(enabled));
-    let failure = Failure::refused(format!("no whole GPU{which}"), reasons([why], left_out));
-    match enabled.first() {
-        Some(gpu) => failure.remedy(format!(
-            "ask for a MIG device, or turn MIG mode off with 'nvidia-smi -i {gpu} -mig 0'"
-        )),
-        None => failure.remedy(STATUS),
-    }
-}
-
-fn in_mig_mode(gpu: &GpuUuid, index: u32) -> Failure {
-    let why = format!("MIG mode is on on gpu {index}");
-    Failure::refused(format!("{gpu} can't be had whole"), why).remedy(format!(
-        "ask for one of its MIG devices with {}={gpu}, or turn MIG mode off with 'nvidia-smi -i {index} -mig 0'",
-        keys::GPU
-    ))
-}
-
-fn no_gpu_large_enough(request: &Request, nearest: Option<&(GpuName, u64)>, left_out: &[LeftOut]) -> Failure {
-    let there = match nearest {
-        Some((gpu, lacks)) => format!(
-            "nearest is gpu {} ({}, {} MiB), too small by {lacks} MiB",
-            gpu.index,
-            gpu.model,
-            gpu.memory_mib.unwrap_or_default(),
-        ),
-        None => "NVML tells no GPU's memory".to_owned(),
-    };
-    Failure::refused(format!("no {}", noun(request)), reasons([there], left_out)).remedy("ask for less")
 }
 
 fn no_such_profile(

@@ -72,7 +72,7 @@ impl Making<'_> {
             request,
         };
         let (lease, edited) = self.reserve(&ledger, &here, asker, earlier, &mut spec)?;
-        refuse_other_devices(self.config, Spec(&spec), &lease)
+        refuse_other_devices(self.config, Spec(&spec), &lease, files.leave_nodes())
             .and_then(|()| match edited {
                 true => self.edit(&mut spec, &lease, &files),
                 false => Ok(()),

@@ -135,7 +135,7 @@ fn serve(state: &State, request: Request, options: &Options, voice: Voice<'_>) -
     };
     let lease = reserver.reserve(asker)?;
     let devices = lease.devices.iter().map(|device| (device.name(), device.nodes()));
-    refuse_other_devices(&config, spec, &lease)
+    refuse_other_devices(&config, spec, &lease, false)
         .and_then(|()| {
             inject::into(
                 &live,

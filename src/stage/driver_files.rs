@@ -136,7 +136,18 @@ fn mounts(
     if layout.libc == Libc::Musl && !mounts.is_empty() {
         (voice.warn)(&musl());
     }
+    if let Some(library) = driver::lacking(files, asked) {
+        (voice.warn)(&lacks(library));
+    }
     mounts
+}
+
+fn lacks(library: &str) -> Failure {
+    Failure::host(
+        format!("this machine has no {library}.so of its driver's version"),
+        "this container asks for it by NVIDIA_DRIVER_CAPABILITIES (unset, it is compute,utility)",
+    )
+    .remedy("install it, or correct driver.root")
 }
 
 fn musl() -> Failure {

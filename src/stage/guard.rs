@@ -80,8 +80,8 @@ pub fn judge(
 }
 
 /// Refuses what a container that asked would reach besides its own devices, whose numbers are `own`: other nodes by their
-/// mounts, and, where there is a guard, what names devices to NVIDIA's stack. NVIDIA's hook itself goes by the variable,
-/// which says the lease's devices.
+/// mounts, and, where there is a guard or NVIDIA's stack is to serve it, what names devices to that. NVIDIA's hook itself
+/// goes by the variable, which says the lease's devices.
 ///
 /// # Errors
 /// That refusal.
@@ -90,11 +90,12 @@ pub fn refuse_beside_a_lease(
     spec: Spec<'_>,
     own: &[(u32, u32)],
     majors: &[u32],
+    left_to_nvidia: bool,
 ) -> Result<(), Failure> {
     let doors = guard::doors(spec, &surroundings(config, majors, &device_at(None))?, own);
     let reaches_others = |door: &&Door| match door.kind {
         Kind::Mount => true,
-        Kind::Named => config.guard != Guard::Off,
+        Kind::Named => left_to_nvidia || config.guard != Guard::Off,
         Kind::Device | Kind::Hook => false,
     };
     let found = doors.iter().find(reaches_others);

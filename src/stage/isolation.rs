@@ -20,13 +20,19 @@ pub fn refuse_unless_isolated(config: &Config, why_not: Option<String>) -> Resul
 }
 
 /// A container gets exact rules for its own device. Any other of its rules or devices that reaches the same drivers
-/// would be another container's device, or the right to all.
-pub fn refuse_other_devices(config: &Config, spec: Spec<'_>, lease: &Lease) -> Result<(), Failure> {
+/// would be another container's device, or the right to all. So would what NVIDIA's stack is asked for, where that is to
+/// serve it.
+pub fn refuse_other_devices(
+    config: &Config,
+    spec: Spec<'_>,
+    lease: &Lease,
+    left_to_nvidia: bool,
+) -> Result<(), Failure> {
     let nodes = lease.devices.iter().flat_map(LeasedDevice::nodes);
     let numbers: Vec<_> = nodes.map(|node| (node.number.major, node.number.minor)).collect();
     let majors = host(config).majors()?;
     refuse_unless_isolated(config, oci::other_devices(spec, &numbers, &majors))?;
-    refuse_beside_a_lease(config, spec, &numbers, &majors)
+    refuse_beside_a_lease(config, spec, &numbers, &majors, left_to_nvidia)
 }
 
 /// Whether this program is in the machine's own user namespace, and not in one in which it only looks like root.

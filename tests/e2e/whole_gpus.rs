@@ -6,14 +6,18 @@ mod switched;
 
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::support::bundle::Bundle;
 use crate::support::cgroups::View;
 use crate::support::docker;
+use crate::support::driver_proc::{LIST, installer};
 use crate::support::machine::{INTERPOSED, Machine};
 use crate::support::probe::Seen;
 use crate::support::process::{DEADLINE, run, until};
 use crate::support::rootfs::SLEEP;
 use crate::support::runtime::{Engine, Runtime, everywhere};
+use crate::support::scratch::Scratch;
 
 const ASK: (&str, &str) = ("mig.profile", "gpu");
 
@@ -121,6 +125,31 @@ fn on_containerd() {
         assert_eq!(seen.visible_devices(), Some(own.uuid.as_str()), "{who}");
         machine.assert_free(&who);
     }
+}
+
+/// Of /proc/driver/nvidia it sees its own GPU's entry, and no capability.
+#[test]
+fn others_are_not_in_its_proc() {
+    let (machine, folder) = (Machine::named("mixed"), Scratch::new("hook"));
+    let hook = installer(&machine, &folder);
+    let bundle = machine.bundle().annotation(ASK.0, ASK.1).script(LIST);
+    let bundle = bundle.with(|config| {
+        let entry =
+            json!({"path": hook, "args": ["install-driver"], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]});
+        let hooks = config["hooks"]["createRuntime"].as_array_mut().expect("hooks");
+        hooks.insert(0, entry);
+    });
+    let engine = Engine::new(Runtime::Runc, View::Host);
+    let said = engine.run(&bundle.write()).ok().stdout;
+    let pci = machine.status()["gpus"][5]["pci"]
+        .as_str()
+        .expect("a bus id")
+        .to_owned();
+    assert_eq!(
+        said,
+        format!("./gpus/{pci}/information\n./params\n./version\nModifyDeviceFiles: 0\n")
+    );
+    machine.assert_free("proc");
 }
 
 /// It is there when another ends, however that one ends.

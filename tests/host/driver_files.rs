@@ -210,32 +210,90 @@ fn a_link_below_the_root_leads_to_the_roots_files_and_never_to_the_hosts() {
     assert_eq!(source("libnvidia-cfg.so.1"), None);
 }
 
+fn sockets(node: &Scratch) -> Vec<(PathBuf, PathBuf)> {
+    let at = |file: DriverFile| match file.place {
+        Place::Socket(path) => Some((path, file.host_path)),
+        _ => None,
+    };
+    files(node).into_iter().filter_map(at).collect()
+}
+
+fn listens(path: &Path) -> std::os::unix::net::UnixListener {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    std::os::unix::net::UnixListener::bind(path).expect("a socket")
+}
+
 #[test]
 fn sockets_are_looked_for_every_time() {
-    use std::os::unix::net::UnixListener;
     let node = node();
-    let sockets = || {
-        let files = files(&node).into_iter();
-        files
-            .filter(|file| matches!(file.place, Place::Socket(_)))
-            .count()
-    };
-    assert_eq!(sockets(), 0);
-    let folder = node.dir().join("run/nvidia-persistenced");
-    fs::create_dir_all(&folder).expect("a folder");
-    let socket = folder.join("socket");
-    let _listener = UnixListener::bind(&socket).expect("a socket");
-    assert_eq!(sockets(), 1);
-    fs::create_dir_all(node.dir().join("tmp/nvidia-mps")).expect("a folder");
-    assert_eq!(sockets(), 2);
-    // /tmp is everyone's: a folder that somebody else made there is nobody's daemon.
-    std::os::unix::fs::chown(node.dir().join("tmp/nvidia-mps"), Some(1000), None).expect("chown");
-    assert_eq!(sockets(), 1);
+    assert_eq!(sockets(&node), []);
+    let path = Path::new("/run/nvidia-persistenced/socket");
+    let there = node.dir().join("run/nvidia-persistenced/socket");
+    let _listener = listens(&there);
+    assert_eq!(sockets(&node), [(path.to_owned(), there)]);
     let mounts = mounts(&files(&node), Capabilities::ALL, &Layout::unknown());
-    let socket_mounts = mounts
-        .iter()
-        .filter(|mount| mount.path == Path::new("/run/nvidia-persistenced/socket"));
-    assert_eq!(socket_mounts.count(), 1);
+    assert_eq!(mounts.iter().filter(|mount| mount.path == path).count(), 1);
+}
+
+/// It is told there to connect and part GPUs, whoever's they are.
+#[test]
+fn the_fabric_managers_socket_is_given_where_the_configuration_says_so() {
+    let node = node();
+    let _listener = listens(&node.dir().join("run/nvidia-fabricmanager/socket"));
+    assert_eq!(sockets(&node), []);
+    configure(&node, "sockets = [\"fabricmanager\"]");
+    assert_eq!(sockets(&node).len(), 1);
+}
+
+/// A mount of it can be written to, so a link would lead a container anywhere on the host.
+#[test]
+fn a_socket_that_others_could_exchange_is_given_to_nobody() {
+    use std::os::unix::fs::PermissionsExt;
+    let node = node();
+    let folder = node.dir().join("run/nvidia-persistenced");
+    let _listener = listens(&folder.join("socket"));
+    assert_eq!(sockets(&node).len(), 1);
+    for mode in [0o1777, 0o775] {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("a mode");
+        assert_eq!(sockets(&node), [], "{mode:o}");
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("a mode");
+    fs::remove_file(folder.join("socket")).expect("no socket");
+    symlink("/", folder.join("socket")).expect("a link");
+    assert_eq!(sockets(&node), [], "a folder is no socket");
+}
+
+#[test]
+fn the_mps_daemons_folder_is_given_where_the_configuration_names_it() {
+    let node = node();
+    // A folder that nobody but root can exchange: simulated nodes lie below /tmp.
+    configure(&node, "mps = \"/usr/share\"");
+    assert_eq!(sockets(&node), [("/tmp/nvidia-mps".into(), "/usr/share".into())]);
+    let exchanged = node.dir().join("run/mps");
+    fs::create_dir_all(&exchanged).expect("a folder");
+    let text = fs::read_to_string(node.config()).expect("config.toml");
+    let text = text.replace("mps = \"/usr/share\"", &format!("mps = {exchanged:?}"));
+    fs::write(node.config(), text).expect("config.toml");
+    let failure = host(&node).driver_files().expect_err("others could exchange it");
+    assert_eq!(failure.exit(), Exit::Host);
+    assert_eq!(
+        failure.to_string(),
+        format!(
+            "driver.mps = {exchanged:?} can't be given to a container: it isn't there, or others than root may write in a \
+             folder above it; start the MPS daemon with CUDA_MPS_PIPE_DIRECTORY below /run, and name that folder"
+        )
+    );
+}
+
+/// A line of `driver`'s table.
+fn configure(node: &Scratch, line: &str) {
+    let path = node.config();
+    let text = fs::read_to_string(&path).expect("config.toml");
+    fs::write(
+        &path,
+        text.replacen("[driver]\n", &format!("[driver]\n{line}\n"), 1),
+    )
+    .expect("config.toml");
 }
 
 #[test]
@@ -279,7 +337,7 @@ fn what_is_remembered_is_for_one_boot_one_driver_and_nobody_elses_to_write() {
     for (from, to) in [
         ("\"boot\":\"", "\"boot\":\"x"),
         ("\"driver\":\"550", "\"driver\":\"551"),
-        ("{\"version\":1", "{\"version\":2"),
+        ("{\"version\":2", "{\"version\":3"),
         ("{", "{\"more\":1,"),
     ] {
         let broken = text

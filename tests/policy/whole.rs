@@ -2,10 +2,10 @@
 
 use oci_mig_hook::failure::{Exit, Failure};
 use oci_mig_hook::mig::Inventory;
-use oci_mig_hook::policy::{Limits, choose};
+use oci_mig_hook::policy::{Earlier, Limits, choose, keep};
 
 use crate::node::{A100_40, H100_80, IdMap, UNSUPPORTED, bare, disabled, gpu, left_out, node};
-use crate::{SEVEN, chosen, gets, held, request};
+use crate::{SEVEN, chosen, gets, held, name, request};
 
 /// One cut into instances, two alike that are not, a smaller one, and one whose memory NVML doesn't tell.
 fn mixed() -> Inventory {
@@ -116,6 +116,28 @@ fn a_gpu_that_is_not_there_is_said_so() {
         "no GPU-1a2b3c4d-0000-4000-8000-0123456789ab: this node has 4, and it is none of them; \
          see 'oci-mig-hook status'"
     );
+}
+
+/// Who waits for whole GPUs gathers them, and is in nobody's way who wants a part of another.
+#[test]
+fn a_waiter_keeps_whole_gpus_and_nothing_else() {
+    let node = mixed();
+    let earlier = [Earlier {
+        request: request("profile=gpu gpu=*H100* count=2"),
+        name: "first".to_owned(),
+        avoids: Vec::new(),
+    }];
+    let kept = |words: &str, names: &[&str]| {
+        let held = keep(&earlier, &node, held(&node, names), &Limits::default());
+        let chosen = choose(&request(words), &node, &held, &Limits::default());
+        chosen
+            .map(|chosen| name(chosen[0]))
+            .map_err(|refusal| Failure::from(refusal).to_string())
+    };
+    assert_eq!(kept("profile=gpu", &["gpu 3", "gpu 1"]).unwrap(), "gpu 4");
+    let refused = kept("profile=gpu gpu=*H100*", &["gpu 1"]).unwrap_err();
+    assert!(refused.contains("gpu 2: kept for first"), "{refused}");
+    assert_eq!(kept("profile=1g.5gb", &["gpu 1"]).unwrap(), "gpu 0: 7/0 1g.5gb");
 }
 
 #[test]

@@ -79,6 +79,13 @@ impl Machine {
         machine
     }
 
+    /// `runtime.path`, where it may have another value.
+    pub fn configure_runtime(&self, path: &Path) {
+        let text = fs::read_to_string(self.config()).expect("config.toml");
+        let kept = text.split("\n[runtime]\n").next().unwrap_or_default();
+        fs::write(self.config(), format!("{kept}\n[runtime]\npath = {path:?}\n")).expect("config.toml");
+    }
+
     /// `driver.files`, where it has another value.
     pub fn configure_files(&self, value: &str) {
         let text = fs::read_to_string(self.config()).expect("config.toml");

@@ -51,6 +51,31 @@ pub enum Place {
 /// The folder of programs, in every layout.
 const PROGRAMS: &str = "/usr/bin";
 
+/// Without which library a capability is worth nothing.
+const ESSENTIAL: [(Capability, &str); 2] = [
+    (Capability::Compute, "libcuda"),
+    (Capability::Utility, "libnvidia-ml"),
+];
+
+/// The library that something of `asked` can't do without, and `files` lack.
+pub fn lacking(files: &[DriverFile], asked: Capabilities) -> Option<&'static str> {
+    let has = |library: &str| {
+        let names = files.iter().filter_map(|file| match &file.place {
+            Place::Libraries(names) => Some(names),
+            _ => None,
+        });
+        let is_it = |name: &String| {
+            name.strip_prefix(library)
+                .is_some_and(|rest| rest.starts_with(".so"))
+        };
+        names.flatten().any(is_it)
+    };
+    let mut needed = ESSENTIAL.iter().filter(|(capability, _)| asked.has(*capability));
+    needed
+        .find(|(_, library)| !has(library))
+        .map(|(_, library)| *library)
+}
+
 /// What a container with `layout` that asked for `asked` is given of `files`.
 pub fn mounts(files: &[DriverFile], asked: Capabilities, layout: &Layout) -> Vec<Mount> {
     let wanted = files.iter().filter(|file| file.for_any.meet(asked));
@@ -138,6 +163,15 @@ mod tests {
         assert_eq!(given("utility,compat32"), given("utility"));
         assert_eq!(given("compute,compat32").len(), given("compute").len() + 1);
         assert_eq!(given("all").len(), 2 * 2 + 1 + 3);
+    }
+
+    #[test]
+    fn a_capability_without_its_library_is_told_of() {
+        let files = files();
+        assert_eq!(lacking(&files, "compute,video".parse().unwrap()), None);
+        assert_eq!(lacking(&files, "utility".parse().unwrap()), Some("libnvidia-ml"));
+        assert_eq!(lacking(&files[1..], Capabilities::USUAL), Some("libcuda"));
+        assert_eq!(lacking(&files[1..], "graphics".parse().unwrap()), None);
     }
 
     #[test]

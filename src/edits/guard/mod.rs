@@ -81,7 +81,7 @@ pub fn doors(spec: Spec<'_>, around: &Surroundings<'_>, own: &[(u32, u32)]) -> V
     doors.extend(mounts::doors(spec, around, own));
     doors.extend(hooks(spec));
     doors.extend(annotations(spec));
-    doors.extend(imex_channels(spec));
+    doors.extend(variables(spec));
     doors
 }
 
@@ -263,16 +263,25 @@ fn annotations(spec: Spec<'_>) -> impl Iterator<Item = Door> {
     })
 }
 
-/// IMEX channels, by NVIDIA's hook. No image ships that variable: somebody asked.
-fn imex_channels(spec: Spec<'_>) -> Option<Door> {
-    const CHANNELS: &str = "NVIDIA_IMEX_CHANNELS";
-    values(spec, CHANNELS)
-        .find(|value| is_heeded(value))
-        .map(|value| Door {
+/// What else than devices NVIDIA's hook or runtime gives by a variable: it names some, or says `enabled`.
+const NAMING: [&str; 3] = [
+    "NVIDIA_IMEX_CHANNELS",
+    "NVIDIA_MIG_CONFIG_DEVICES",
+    "NVIDIA_MIG_MONITOR_DEVICES",
+];
+const ENABLING: [&str; 4] = ["NVIDIA_GDRCOPY", "NVIDIA_GDS", "NVIDIA_MOFED", "NVIDIA_NVSWITCH"];
+
+fn variables(spec: Spec<'_>) -> impl Iterator<Item = Door> {
+    let naming = NAMING.map(|name| (name, values(spec, name).find(|value| is_heeded(value))));
+    let enabling = ENABLING.map(|name| (name, values(spec, name).find(|value| *value == "enabled")));
+    let set = naming.into_iter().chain(enabling);
+    set.filter_map(|(name, value)| {
+        Some(Door {
             kind: Kind::Named,
-            what: format!("the variable {CHANNELS}={value}"),
-            close: Some(vec![void(CHANNELS)]),
+            what: format!("the variable {name}={}", value?),
+            close: Some(vec![void(name)]),
         })
+    })
 }
 
 fn text<'json>(of: &'json Value, key: &str) -> Option<&'json str> {

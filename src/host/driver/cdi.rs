@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::root::Root;
 use crate::edits::device::VISIBLE_DEVICES;
 use crate::edits::{ContainerEdits, Mount, MountKind, OthersHook, STAGES};
 use crate::failure::Failure;
@@ -101,6 +102,11 @@ fn edits(common: Common, path: &Path) -> Result<ContainerEdits, Failure> {
     let mounts: Vec<Mount> = mounts
         .collect::<Result<_, _>>()
         .map_err(|why| unusable(path, &why))?;
+    let host = Root::open(Path::new("/"))?;
+    let mounts: Vec<Mount> = mounts
+        .into_iter()
+        .filter_map(|mount| guarded(&host, mount))
+        .collect();
     let others_hooks = hooks
         .collect::<Result<_, _>>()
         .map_err(|why| unusable(path, &why))?;
@@ -119,6 +125,17 @@ fn edits(common: Common, path: &Path) -> Result<ContainerEdits, Failure> {
 fn variable(entry: &str) -> Option<(String, String)> {
     let (name, value) = entry.split_once('=')?;
     (name != VISIBLE_DEVICES).then(|| (name.to_owned(), value.to_owned()))
+}
+
+/// What can be written to counts only where nobody but root can exchange it. A daemon may not run, so that is no error.
+fn guarded(host: &Root, mount: Mount) -> Option<Mount> {
+    match mount.kind {
+        MountKind::File => Some(mount),
+        MountKind::Socket => Some(Mount {
+            host_path: host.find_guarded(&mount.host_path)?.real_path()?,
+            ..mount
+        }),
+    }
 }
 
 /// What is not said to be read-only is a socket.

@@ -248,20 +248,6 @@ impl Search<'_> {
     }
 }
 
-/// The sockets of the driver's daemons that are there now. Of folders only root's: /tmp is everyone's.
-pub fn sockets(root: &Root, table: &[(String, Capabilities)]) -> Vec<DriverFile> {
-    let socket = |(path, for_any): &(String, Capabilities)| {
-        let found = root.find(Path::new(path))?;
-        (found.is_socket() || found.is_roots_folder()).then_some(())?;
-        Some(DriverFile {
-            for_any: *for_any,
-            place: Place::Socket(path.into()),
-            host_path: found.real_path()?,
-        })
-    };
-    table.iter().filter_map(socket).collect()
-}
-
 /// Each once, at its first place.
 fn once<T: Clone + Eq + Hash>(all: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = HashSet::new();

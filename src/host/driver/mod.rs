@@ -8,12 +8,13 @@ mod files;
 mod ld_cache;
 mod remembered;
 mod root;
+mod sockets;
 mod table;
 
 use std::path::Path;
 
 use crate::config::Driver;
-use crate::edits::driver::{Capabilities, DriverFile};
+use crate::edits::driver::DriverFile;
 use crate::failure::Failure;
 use crate::mig::LeftOut;
 pub use cdi::common_edits;
@@ -21,7 +22,7 @@ use files::Search;
 pub use remembered::forget;
 use remembered::{Key, Remembered, times};
 use root::Root;
-use table::Table;
+use table::{Socket, Table};
 
 /// The driver's files on this machine, as they were remembered in `ledger`, or looked for anew.
 ///
@@ -36,12 +37,13 @@ pub fn files(driver: &Driver, ledger: &Path) -> Result<Vec<DriverFile>, Failure>
         Some(known) => (known.files, known.sockets),
         None => look(driver, &root, &version, key, ledger)?,
     };
-    files.extend(files::sockets(&root, &sockets));
+    files.extend(sockets::sockets(&root, &sockets, &driver.sockets));
+    files.extend(driver.mps.as_deref().map(sockets::mps).transpose()?);
     Ok(files)
 }
 
 /// Files, and where sockets may be.
-type Looked = (Vec<DriverFile>, Vec<(String, Capabilities)>);
+type Looked = (Vec<DriverFile>, Vec<Socket>);
 
 fn look(
     driver: &Driver,
@@ -64,11 +66,7 @@ fn look(
     if !files.iter().any(DriverFile::is_library) {
         return Err(no_library(driver, version, &search.other_versions(&folders)));
     }
-    let sockets: Vec<_> = table
-        .sockets()
-        .into_iter()
-        .map(|(path, for_any)| (path.to_owned(), for_any))
-        .collect();
+    let sockets = table.sockets();
     if let Some(key) = key.filter(|_| folders.looked_at == first.looked_at) {
         remembered::remember(ledger, key, before, &files, &sockets);
     }

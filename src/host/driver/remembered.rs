@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::root::{Changed, Root};
-use crate::edits::driver::{Capabilities, DriverFile};
+use super::table::Socket;
+use crate::edits::driver::DriverFile;
 use crate::host::kept::Folder;
 use crate::host::moment;
 
@@ -14,7 +15,7 @@ use crate::host::moment;
 const NAME: &str = "driver-files.json";
 
 /// The layout of the file. Any other than this is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What they are valid for, apart from the folders. Compared whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub struct Remembered {
     /// What was found.
     pub files: Vec<DriverFile>,
     /// Where sockets may be: looked at every time.
-    pub sockets: Vec<(String, Capabilities)>,
+    pub sockets: Vec<Socket>,
 }
 
 impl Key {
@@ -92,13 +93,7 @@ pub fn times(root: &Root, folders: &[PathBuf]) -> Vec<Time> {
 }
 
 /// Remembers; does nothing where that can't be.
-pub fn remember(
-    ledger: &Path,
-    key: Key,
-    folders: Vec<Time>,
-    files: &[DriverFile],
-    sockets: &[(String, Capabilities)],
-) {
+pub fn remember(ledger: &Path, key: Key, folders: Vec<Time>, files: &[DriverFile], sockets: &[Socket]) {
     let remembered = Remembered {
         version: VERSION,
         key,

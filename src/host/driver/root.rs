@@ -67,9 +67,19 @@ impl Root {
 
     /// What `path` leads to. Nothing is opened by that: a FIFO doesn't wait, a device doesn't act.
     pub fn find(&self, path: &Path) -> Option<Found> {
-        let handle = self.resolve(path, OFlags::PATH).ok()?;
-        let stat = fstat(&handle).ok()?;
-        Some(Found { handle, stat })
+        Found::of(self.resolve(path, OFlags::PATH).ok()?)
+    }
+
+    /// What is at `path` itself, be it a link, where nobody but root can exchange it, or any folder on the way: it will be
+    /// mounted later, by its path, and can be written to.
+    pub fn find_guarded(&self, path: &Path) -> Option<Found> {
+        let mut on_the_way = path
+            .ancestors()
+            .skip(1)
+            .filter(|above| !above.as_os_str().is_empty());
+        let is_guarded = |above: &Path| self.find(above).is_some_and(|found| !found.is_open_to_others());
+        let itself = || Found::of(self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?);
+        on_the_way.all(is_guarded).then(itself).flatten()
     }
 
     /// When what `path` leads to was changed.
@@ -104,6 +114,11 @@ impl Root {
 }
 
 impl Found {
+    fn of(handle: OwnedFd) -> Option<Found> {
+        let stat = fstat(&handle).ok()?;
+        Some(Found { handle, stat })
+    }
+
     fn is(&self, kind: FileType) -> bool {
         FileType::from_raw_mode(self.stat.st_mode) == kind
     }
@@ -118,9 +133,14 @@ impl Found {
         self.is(FileType::Socket)
     }
 
-    /// Whether it is a folder that root made.
-    pub fn is_roots_folder(&self) -> bool {
-        self.is(FileType::Directory) && self.stat.st_uid == 0
+    /// Whether it is a folder.
+    pub fn is_folder(&self) -> bool {
+        self.is(FileType::Directory)
+    }
+
+    /// Whether others than its owner may write there.
+    fn is_open_to_others(&self) -> bool {
+        self.stat.st_mode & 0o022 != 0
     }
 
     /// The regular file, to be read.

@@ -1,9 +1,11 @@
 //! What belongs to which driver capability: `files.toml`, read only when the driver's files are looked for anew.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use crate::config::Daemon;
 use crate::edits::driver::{Capabilities, Capability};
 use crate::failure::Failure;
 
@@ -27,7 +29,7 @@ struct Group {
     programs: Vec<String>,
     firmware: Option<Firmware>,
     files: Vec<String>,
-    sockets: Vec<String>,
+    sockets: BTreeMap<Daemon, String>,
 }
 
 /// Which files of the firmware's folder.
@@ -38,6 +40,18 @@ pub struct Firmware {
     pub begin: String,
     /// How they end.
     pub end: String,
+}
+
+/// Where a daemon of the driver's listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Socket {
+    /// The daemon.
+    pub daemon: Daemon,
+    /// The socket.
+    pub path: PathBuf,
+    /// The capabilities that bring it in.
+    pub for_any: Capabilities,
 }
 
 /// Something that is looked for, and the capabilities that bring it in.
@@ -92,9 +106,15 @@ impl Table {
         self.each(|group| group.files.iter().map(String::as_str).collect())
     }
 
-    /// Sockets and their folders, by their path.
-    pub fn sockets(&self) -> Vec<For<&str>> {
-        self.each(|group| group.sockets.iter().map(String::as_str).collect())
+    /// Sockets, by their daemon, with their path.
+    pub fn sockets(&self) -> Vec<Socket> {
+        let all = self.each(|group| group.sockets.iter().collect());
+        let socket = |((daemon, path), for_any): For<(&Daemon, &String)>| Socket {
+            daemon: *daemon,
+            path: path.into(),
+            for_any,
+        };
+        all.into_iter().map(socket).collect()
     }
 
     /// What stands in any group, once, with all the capabilities that bring it in.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::progress;
 use crate::config::{Config, Files};
-use crate::edits::Mount;
+use crate::edits::ContainerEdits;
 use crate::edits::cdi::{self, CdiDevice, CdiVersion};
 use crate::edits::driver::{self, Capabilities, Layout};
 use crate::failure::Failure;
@@ -53,12 +53,12 @@ pub fn cdi(asked: &Cdi) -> anyhow::Result<()> {
     let mut seen = Seen {
         inventory: inventory?,
     };
-    let mounts = wanted.mounts(&config, &host)?;
+    let files = wanted.files(&config, &host)?;
     let offer = Offer::of(&host, &mut seen.inventory);
     match (earlier, asked.check) {
-        (None, _) => offer.to_standard_output(&seen, &wanted, &mounts),
-        (Some(earlier), true) => offer.checked(&seen, &wanted, &mounts, &earlier),
-        (Some(earlier), false) => offer.written(&seen, &wanted, &mounts, &earlier),
+        (None, _) => offer.to_standard_output(&seen, &wanted, &files),
+        (Some(earlier), true) => offer.checked(&seen, &wanted, &files, &earlier),
+        (Some(earlier), false) => offer.written(&seen, &wanted, &files, &earlier),
     }
 }
 
@@ -95,14 +95,16 @@ impl Wanted {
         })
     }
 
-    /// The driver's files, for a container that nobody has seen yet.
-    fn mounts(&self, config: &Config, host: &Host) -> Result<Vec<Mount>, Failure> {
+    /// The driver's files, for a container that nobody has seen yet. Where they are NVIDIA's own hook's to give, there are
+    /// none: it goes by the variable, and that is void.
+    fn files(&self, config: &Config, host: &Host) -> Result<ContainerEdits, Failure> {
         match config.driver.files {
-            Files::None => Ok(Vec::new()),
-            _ => {
-                let files = host.driver_files()?;
-                Ok(driver::mounts(&files, self.capabilities, &Layout::unknown()))
-            }
+            Files::Host => Ok(ContainerEdits {
+                mounts: driver::mounts(&host.driver_files()?, self.capabilities, &Layout::unknown()),
+                ..ContainerEdits::default()
+            }),
+            Files::Cdi => host.cdi_edits(),
+            Files::Nvidia | Files::None => Ok(ContainerEdits::default()),
         }
     }
 }
@@ -141,8 +143,8 @@ impl Offer {
         Offer(devices)
     }
 
-    fn text(&self, version: CdiVersion, mounts: &[Mount]) -> anyhow::Result<String> {
-        let file = cdi::file(version, &self.0, mounts);
+    fn text(&self, version: CdiVersion, files: &ContainerEdits) -> anyhow::Result<String> {
+        let file = cdi::file(version, &self.0, files);
         Ok(serde_json::to_string_pretty(&file)? + "\n")
     }
 
@@ -150,10 +152,10 @@ impl Offer {
         self.0.iter().flat_map(|device| device.names.clone()).collect()
     }
 
-    fn to_standard_output(&self, seen: &Seen, wanted: &Wanted, mounts: &[Mount]) -> anyhow::Result<()> {
+    fn to_standard_output(&self, seen: &Seen, wanted: &Wanted, files: &ContainerEdits) -> anyhow::Result<()> {
         match self.0.is_empty() {
             true => Err(seen.nothing_to_offer().into()),
-            false => super::print(self.text(wanted.version.unwrap_or_default(), mounts)?.as_bytes()),
+            false => super::print(self.text(wanted.version.unwrap_or_default(), files)?.as_bytes()),
         }
     }
 
@@ -161,11 +163,11 @@ impl Offer {
         &self,
         seen: &Seen,
         wanted: &Wanted,
-        mounts: &[Mount],
+        files: &ContainerEdits,
         earlier: &Earlier,
     ) -> anyhow::Result<()> {
         let version = wanted.version.unwrap_or(earlier.version());
-        let says = self.text(version, mounts)?;
+        let says = self.text(version, files)?;
         match earlier.text() {
             None if self.0.is_empty() => Err(seen.nothing_to_offer().into()),
             None => Err(earlier.missing().into()),
@@ -181,7 +183,7 @@ impl Offer {
         &self,
         seen: &Seen,
         wanted: &Wanted,
-        mounts: &[Mount],
+        files: &ContainerEdits,
         earlier: &Earlier,
     ) -> anyhow::Result<()> {
         if self.0.is_empty() {
@@ -191,7 +193,7 @@ impl Offer {
                 false => nothing.into(),
             });
         }
-        earlier.write(&self.text(wanted.version.unwrap_or_default(), mounts)?)?;
+        earlier.write(&self.text(wanted.version.unwrap_or_default(), files)?)?;
         super::print(seen.written(earlier, &self.names()).as_bytes())
     }
 }

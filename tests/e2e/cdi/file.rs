@@ -69,8 +69,8 @@ fn assert_valid(file: &Value, version: &str) {
             .for_each(assert_node);
     }
     let all = &file["containerEdits"];
-    assert!(keys(all).is_subset(&of(&["env", "mounts"])), "{all}");
-    assert_eq!(all["env"], json!(["NVIDIA_VISIBLE_DEVICES=void"]));
+    assert!(keys(all).is_subset(&of(&["env", "mounts", "hooks"])), "{all}");
+    assert_eq!(all["env"][0], "NVIDIA_VISIBLE_DEVICES=void");
     for mount in all["mounts"].as_array().into_iter().flatten() {
         assert_eq!(
             keys(mount),
@@ -218,11 +218,43 @@ fn the_drivers_files_go_along() {
         "{compute:?}"
     );
     assert!(mounts(&["--driver-capabilities", "all"]).len() > usual.len());
-    let config = std::fs::read_to_string(place.machine.config()).expect("config.toml");
-    let none = config.replace("files = \"host\"", "files = \"none\"");
-    std::fs::write(place.machine.config(), none).expect("config.toml");
+    place.machine.configure_files("none");
     run(&mut place.cdi(&[])).ok();
     assert!(place.json()["containerEdits"].get("mounts").is_none());
+}
+
+/// What NVIDIA's own file gives to every container comes along, where that is where the driver's files come from.
+#[test]
+fn nvidias_common_edits_are_handed_on() {
+    let place = Place::named("mig-off");
+    let library = place.folder.file("libcuda.so", "");
+    let theirs = json!({
+        "cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": [],
+        "containerEdits": {
+            "env": ["NVIDIA_VISIBLE_DEVICES=void", "NVIDIA_X=1"],
+            "mounts": [{"hostPath": library, "containerPath": "/usr/lib/libcuda.so", "options": ["ro"]}],
+            "hooks": [{"hookName": "createContainer", "path": "/usr/bin/nvidia-cdi-hook", "args": ["nvidia-cdi-hook"]}],
+        },
+    });
+    let folder = place.folder.join("theirs");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::write(folder.join("nvidia.json"), theirs.to_string()).expect("a file");
+    place.machine.configure_files("cdi");
+    place.machine.configure("driver.cdi", &format!("[{folder:?}]"));
+    run(&mut place.cdi(&[])).ok();
+    let file = place.json();
+    assert_valid(&file, "0.6.0");
+    let all = &file["containerEdits"];
+    assert_eq!(all["env"], json!(["NVIDIA_VISIBLE_DEVICES=void", "NVIDIA_X=1"]));
+    assert_eq!(all["mounts"][0]["containerPath"], "/usr/lib/libcuda.so");
+    let hook = json!({"hookName": "createContainer", "path": "/usr/bin/nvidia-cdi-hook", "args": ["nvidia-cdi-hook"], "env": []});
+    assert_eq!(all["hooks"], json!([hook]));
+    place.machine.configure_files("nvidia");
+    run(&mut place.cdi(&[])).ok();
+    assert_eq!(
+        place.json()["containerEdits"],
+        json!({"env": ["NVIDIA_VISIBLE_DEVICES=void"]})
+    );
 }
 
 /// One A100 with these instances.

@@ -54,7 +54,7 @@ fn more_and_fewer_capabilities_are_more_and_fewer_files() {
     assert!(usual.is_subset(&all) && video.is_subset(&all));
 }
 
-/// packaging/doc/driver-files.md, of this driver.
+/// packaging/doc/driver-files.md, of a driver of this series.
 #[test]
 fn each_capability_is_what_the_page_says() {
     const COMPUTE: &str = "libcuda libcudadebugger libnvidia-allocator libnvidia-nvvm libnvidia-opencl \
@@ -63,15 +63,6 @@ fn each_capability_is_what_the_page_says() {
                             libnvidia-eglcore libnvidia-fbc libnvidia-glcore libnvidia-glsi libnvidia-glvkspirv \
                             libnvidia-rtcore libnvidia-tls libnvidia-vulkan-producer";
     let (machine, version) = (machine(), driver::version());
-    let page = fs::read_to_string(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/packaging/doc/driver-files.md"
-    ))
-    .expect("the page");
-    assert!(
-        page.contains(&version),
-        "the page is of another driver than {version}"
-    );
     let video = format!("{COMPUTE} libnvcuvid libnvidia-encode libnvidia-opticalflow libvdpau_nvidia");
     for (capability, libraries) in [
         ("compute", COMPUTE),
@@ -170,6 +161,78 @@ fn podman_passes_the_warning_on() {
         .ok();
     assert_eq!(outcome.stdout, "runs\n");
     assert!(outcome.stderr.contains(MUSL.trim_end()), "{outcome}");
+}
+
+/// Debian's NVML comes without CUDA's library.
+#[test]
+fn a_machine_without_libcuda_is_told_of_and_its_container_runs() {
+    let machine = simulated();
+    for name in ["libcuda.so.550.54.15", "libcuda.so.1", "libcuda.so"] {
+        fs::remove_file(machine.dir().join("usr/lib/x86_64-linux-gnu").join(name))
+            .expect("the fake's libcuda");
+    }
+    let root = Layout::Static.rootfs();
+    let outcome = engine(&machine)
+        .run(&bundle(root.path(), "echo runs").write())
+        .ok();
+    let line = "oci-mig-hook: warning: this machine has no libcuda.so of its driver's version: this container asks for it by \
+                NVIDIA_DRIVER_CAPABILITIES (unset, it is compute,utility); install it, or correct driver.root\n";
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str()),
+        ("runs\n", line)
+    );
+    let utility = bundle(root.path(), "true")
+        .env("NVIDIA_DRIVER_CAPABILITIES", "utility")
+        .write();
+    assert_eq!(engine(&machine).run(&utility).ok().stderr, "");
+}
+
+/// A machine with the simulated driver's files.
+fn simulated() -> Machine {
+    let path = fake_node::nodes_dir().join("one-gpu.json");
+    Machine::of(&fake_node::NodeSpec {
+        driver_files: true,
+        ..fake_node::NodeSpec::read(&path).expect("a node of this repository")
+    })
+}
+
+#[test]
+fn sockets_are_sockets_there_and_nothing_in_their_mount_runs() {
+    use std::os::unix::net::UnixListener;
+    let machine = simulated();
+    for folder in ["run/nvidia-persistenced", "tmp/nvidia-mps"] {
+        fs::create_dir_all(machine.dir().join(folder)).expect("a folder of ours");
+    }
+    let _persistenced =
+        UnixListener::bind(machine.dir().join("run/nvidia-persistenced/socket")).expect("a socket");
+    let _mps = UnixListener::bind(machine.dir().join("tmp/nvidia-mps/control")).expect("a socket");
+    let script = "for socket in /run/nvidia-persistenced/socket /tmp/nvidia-mps/control; do \
+                  [ -S $socket ] && echo $socket; done; cat /proc/self/mountinfo";
+    for (runtime, view) in everywhere() {
+        let root = Layout::Static.rootfs();
+        let engine = crate::support::runtime::Engine::new(runtime, view);
+        let machine = &machine;
+        machine.configure_runtime(&runtime.program());
+        let engine = engine.interposed_by(machine.config());
+        let outcome = engine.run(&bundle(root.path(), script).write()).ok();
+        let said: Vec<&str> = outcome.stdout.lines().collect();
+        let sockets = ["/run/nvidia-persistenced/socket", "/tmp/nvidia-mps/control"];
+        assert_eq!(said[..2], sockets, "{runtime} {view}: {outcome}");
+        for point in ["/run/nvidia-persistenced/socket", "/tmp/nvidia-mps"] {
+            let options = said.iter().find_map(|line| {
+                let words: Vec<&str> = line.split(' ').collect();
+                (words.get(4) == Some(&point)).then(|| words[5].split(',').collect::<Vec<_>>())
+            });
+            let options =
+                options.unwrap_or_else(|| panic!("{runtime} {view}: nothing at {point}: {outcome}"));
+            for option in ["rw", "nosuid", "nodev", "noexec"] {
+                assert!(
+                    options.contains(&option),
+                    "{runtime} {view}: {point}: {options:?}"
+                );
+            }
+        }
+    }
 }
 
 /// A config.json that comes without its root file system, or before it.

@@ -42,14 +42,20 @@ fn podman_gives_them_before_the_container_is_created() {
 
 #[test]
 fn podman_with_a_user_namespace() {
-    let (machine, root, folder) = (machine(), Layout::Multiarch.rootfs(), Scratch::new("image"));
-    let podman = machine.podman(Runtime::Crun, view(Runtime::Crun), &[]);
-    let archive = rootfs::pack(root.path(), &folder);
-    run(podman.command("import").arg("--quiet").arg(archive).arg(IMAGE)).ok();
-    let maps = crate::support::podman::Podman::user_namespace();
-    let options = ["--annotation=mig.profile=1g.10gb", &maps[0], &maps[1]];
-    let outcome = podman.run_image(IMAGE, &options, SCRIPT).ok();
-    assert_usual(Layout::Multiarch, &outcome, "a user namespace");
+    for runtime in [Runtime::Runc, Runtime::Crun] {
+        let (machine, root, folder) = (machine(), Layout::Multiarch.rootfs(), Scratch::new("image"));
+        let podman = machine.podman(runtime, view(runtime), &[]);
+        let archive = rootfs::pack(root.path(), &folder);
+        run(podman.command("import").arg("--quiet").arg(archive).arg(IMAGE)).ok();
+        let maps = crate::support::podman::Podman::user_namespace();
+        let options = ["--annotation=mig.profile=1g.10gb", &maps[0], &maps[1]];
+        let outcome = podman.run_image(IMAGE, &options, SCRIPT).ok();
+        assert_usual(
+            Layout::Multiarch,
+            &outcome,
+            &format!("a user namespace, {runtime}"),
+        );
+    }
 }
 
 #[test]

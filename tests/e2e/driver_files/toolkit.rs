@@ -100,6 +100,62 @@ fn where_nvidias_runtime_comes_after_us_nothing_is_given_twice() {
     );
 }
 
+/// NVIDIA's hook would give more than the lease has to whoever says so in his image.
+#[test]
+fn what_asks_nvidias_stack_for_more_is_refused_where_that_serves() {
+    let (machine, folder) = (machine(), Scratch::new("toolkit"));
+    let (hook, notes) = noting(&folder, "nvidia-container-runtime-hook");
+    machine.configure_files("nvidia");
+    for (name, value) in [
+        ("NVIDIA_IMEX_CHANNELS", "0"),
+        ("NVIDIA_NVSWITCH", "enabled"),
+        ("NVIDIA_GDS", "enabled"),
+        ("NVIDIA_MIG_CONFIG_DEVICES", "all"),
+    ] {
+        let bundle = asking()
+            .env(name, value)
+            .hook("prestart", &hook, &["prestart"])
+            .write();
+        let outcome = engine(&machine).run(&bundle).failed();
+        let line = format!(
+            "this container can't be isolated: it has the variable {name}={value}, and with it other NVIDIA devices; "
+        );
+        assert!(outcome.stderr.contains(&line), "{outcome}");
+        assert!(!notes.exists(), "{outcome}");
+        machine.assert_free(name);
+    }
+    let bundle = asking().env("NVIDIA_NVSWITCH", "disabled").write();
+    engine(&machine).run(&bundle).ok();
+}
+
+/// A bundle that is run again, and both doors at once: without nodes of ours there is nothing to tell it from a forged one
+/// but its hooks.
+#[test]
+fn what_is_left_to_nvidias_hook_is_left_twice() {
+    let machine = machine();
+    machine.configure_files("nvidia");
+    let bundle = asking().write();
+    for _ in 0..2 {
+        let outcome = engine(&machine).run(&bundle).ok();
+        assert!(outcome.stdout.starts_with("MIG-"), "{outcome}");
+    }
+    machine.assert_free("twice");
+    let machine = super::machine();
+    machine.configure_files("nvidia");
+    let runtime = Runtime::Crun;
+    let podman = machine
+        .podman(runtime, runtime.views()[0], &[])
+        .interposed(&machine);
+    let outcome = podman
+        .run(
+            &["--annotation=mig.profile=1g.10gb"],
+            "echo $NVIDIA_VISIBLE_DEVICES",
+        )
+        .ok();
+    assert!(outcome.stdout.starts_with("MIG-"), "{outcome}");
+    machine.assert_free("both doors");
+}
+
 /// A CDI file as `nvidia-ctk cdi generate` writes it, cut down.
 fn cdi(library: &Path, hook: &Path) -> String {
     format!(

@@ -212,7 +212,7 @@ fn a_command_line_that_is_none() {
         (&["precreat"][..], "error: unrecognized subcommand 'precreat'"),
         (
             &[],
-            "Gives a container its own NVIDIA MIG device, and takes it back when the container ends",
+            "Gives a container its own NVIDIA MIG device, or a whole GPU, and takes it back when the container ends",
         ),
         (&["status", "--jsn"], "error: unexpected argument '--jsn' found"),
     ] {
