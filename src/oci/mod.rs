@@ -14,7 +14,7 @@ mod spec;
 mod state;
 mod words;
 
-pub use bundle::read_config;
+pub use bundle::{no_rootfs, read_config, read_rootfs};
 pub use command_line::{Bundled, Deleted, Log, LogFormat, RuntimeCall, Verb};
 pub use isolation::{makes_nodes, no_cgroup, not_isolated, says_nothing_of_all};
 pub use pod::PodRole;

@@ -83,8 +83,8 @@ fn confirm(state: &State, lease: &str, options: &Options) -> Result<(), Failure>
 
 /// What precreate could not do: runtimes take no mount inside /proc.
 fn hide_others(config: &Config, here: &Here, state: &State, lease: &Lease) -> Result<(), Failure> {
-    let document = oci::read_config(&state.bundle)?;
-    let live = live_container(config, pid(state)?, &state.bundle, Spec(&document))?;
+    let rootfs = oci::read_rootfs(&state.bundle)?;
+    let live = LiveContainer::open(pid(state)?, rootfs, config.allow_privileged)?;
     // From here on its number is its own. Since it was confirmed it could have become another's.
     if here.name_process(live.pid())? != lease.holder.container().process {
         let why = format!("its process {} has ended meanwhile", live.pid());
@@ -159,13 +159,7 @@ fn live_container(
     bundle: &Path,
     spec: Spec<'_>,
 ) -> Result<LiveContainer, Failure> {
-    let rootfs = spec.rootfs(bundle).ok_or_else(|| {
-        Failure::host(
-            "config.json names no root file system",
-            bundle.join("config.json").display(),
-        )
-        .remedy("look at the engine that wrote it")
-    })?;
+    let rootfs = spec.rootfs(bundle).ok_or_else(|| oci::no_rootfs(bundle))?;
     LiveContainer::open(pid, rootfs, config.allow_privileged)
 }
 

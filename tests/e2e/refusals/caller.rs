@@ -144,6 +144,41 @@ fn a_state_that_is_none() {
 }
 
 /// A hook entry with a slip in it tells whoever reads an engine's log.
+/// Both where the container is served and where it is only to be kept from others' entries in /proc.
+#[test]
+fn a_config_without_a_root_file_system() {
+    let folder = Scratch::new("bundle");
+    let path = folder.file("config.json", "{\"root\": {\"readonly\": true}}");
+    let line = format!(
+        "config.json names no root file system: {}; look at the engine that wrote it",
+        path.display()
+    );
+    let machine = Machine::named("one-gpu");
+    let mut live = state(ASKS);
+    live["bundle"] = json!(folder.path());
+    assert_says(&machine.stage("createRuntime", &live.to_string()), HOST, &line);
+    machine.assert_free("not served");
+
+    let outcome = machine.stage("precreate", &config(ASKS).to_string()).ok();
+    let edited: Value = serde_json::from_str(&outcome.stdout).expect("config.json");
+    let words = edited["hooks"]["createRuntime"][0]["args"]
+        .as_array()
+        .expect("arguments");
+    let mut confirm = Command::new(PROGRAM);
+    confirm.args(words.iter().skip(1).filter_map(Value::as_str));
+    let mut made = state(&[]);
+    made["bundle"] = json!(folder.path());
+    made["annotations"] = edited["annotations"].clone();
+    let id = edited["linux"]["cgroupsPath"]
+        .as_str()
+        .and_then(|path| path.rsplit("libpod-").next());
+    made["id"] = json!(id);
+    // It has no control group of its own, being this test.
+    machine.configure("allow_privileged", "true");
+    assert_says(&run_with(&mut confirm, &made.to_string()), HOST, &line);
+    machine.assert_free("given back");
+}
+
 #[test]
 fn a_hook_entry_that_is_none() {
     for (args, why) in [
