@@ -149,6 +149,12 @@ pub struct StageArgs {
     /// Written into hook entries: the mounts that were edited into the container, by their marks.
     #[arg(long, hide = true)]
     pub mounts: Option<String>,
+    /// Written into hook entries: others' hooks that were edited into the container, by their marks.
+    #[arg(long, hide = true)]
+    pub hooks: Option<String>,
+    /// Written into hook entries: variables that were set besides.
+    #[arg(long, hide = true)]
+    pub env: Vec<String>,
     /// Written into hook entries: all other devices were denied, but these.
     #[arg(long, hide = true)]
     pub others: Option<String>,

@@ -1,4 +1,4 @@
-//! `oci-mig-hook`: a container's own NVIDIA MIG device, reserved before it starts and given back when it ends.
+//! `oci-mig-hook`: a container's own NVIDIA MIG device, or whole GPU, reserved before it starts and given back when it ends.
 //!
 //! The modules in the order in which they depend on one another; `tests/architecture` keeps the arrows.
 
@@ -8,8 +8,17 @@ pub mod failure;
 /// Where control groups are, whose they are, what lives in them. Reads only.
 pub mod cgroup;
 
+/// The runtimes' documents: a container's state, its config.json, its place in a pod; a runtime's command line.
+pub mod oci;
+
+/// The one line that people read, wherever they look for it.
+pub mod report;
+
 /// The words: profile, placement, device, inventory. Pure.
 pub mod mig;
+
+/// The command line, as types.
+pub mod cli;
 
 /// What an image requires of the machine: `NVIDIA_REQUIRE_*`, read and judged. Pure.
 pub mod require;
@@ -38,23 +47,14 @@ pub mod release;
 /// The configuration file, resolved.
 pub mod config;
 
-/// What this machine has: driver, NVML, capabilities, device nodes.
+/// What this machine has: driver and its files, NVML, capabilities, device nodes.
 pub mod host;
 
-/// Edits into a live container: nodes in its mount namespace, permission in its control group.
+/// Edits into a live container: nodes, files and a mask of /proc in its mount namespace, permission in its control group.
 pub mod inject;
-
-/// The runtimes' documents: a container's state, its config.json, its place in a pod; a runtime's command line.
-pub mod oci;
-
-/// The one line that people read, wherever they look for it.
-pub mod report;
 
 /// Front doors for runtimes.
 pub mod stage;
 
 /// Front doors for people.
 pub mod operator;
-
-/// The command line, as types.
-pub mod cli;

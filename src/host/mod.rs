@@ -1,4 +1,4 @@
-//! What this machine has: the driver, its GPUs through NVML, its capabilities and its device nodes; and what is
+//! What this machine has: the driver and its files, its GPUs through NVML, its capabilities and its device nodes; and what is
 //! remembered of them.
 
 mod capabilities;
@@ -131,7 +131,7 @@ impl Host {
         snapshot::last(&self.ledger)
     }
 
-    /// The same, telling `progress` what NVML is asked whenever its answer takes long.
+    /// This, telling `progress` what NVML is asked whenever its answer takes long.
     #[must_use]
     pub fn with_progress(self, progress: fn(&str)) -> Host {
         Host { progress, ..self }

@@ -10,8 +10,9 @@
 //!     waiting/<number>.json   one who waits, and its place (`queue`)
 //!     unfinished              what is being written: whole, it is renamed into its place above. One is enough under the
 //!                             lock; what a killed writer left is the next one's to overwrite
-//!     inventory.json          what the driver said last, and
-//!     stuck/<NVML index>      a GPU at which it hung: none of the ledger's, written without the lock (`host`)
+//!     inventory.json          what the driver said last,
+//!     driver-files.json       its files, as they were found, and
+//!     stuck/<NVML index>      a GPU at which it hung: none of these the ledger's, written without the lock (`host`)
 //!     runtime                 a link to the runtime that oci-mig-runtime found and keeps to (`stage/runtime/choice.rs`)
 //!     runtime.default         a link to what the default configuration last came to; in the default folder only
 //! ```

@@ -39,14 +39,13 @@ pub(super) fn no_gpu_large_enough(
     nearest: Option<&(GpuName, u64)>,
     left_out: &[LeftOut],
 ) -> Failure {
-    let there = match nearest {
-        Some((gpu, lacks)) => format!(
-            "nearest is gpu {} ({}, {} MiB), too small by {lacks} MiB",
-            gpu.index,
-            gpu.model,
-            gpu.memory_mib.unwrap_or_default(),
-        ),
-        None => "NVML tells no GPU's memory".to_owned(),
+    let (there, remedy) = match nearest {
+        Some((gpu, lacks)) => {
+            let (index, model, has) = (gpu.index, &gpu.model, gpu.memory_mib.unwrap_or_default());
+            let nearest = format!("nearest is gpu {index} ({model}, {has} MiB), too small by {lacks} MiB");
+            (nearest, "ask for less")
+        }
+        None => ("NVML tells no GPU's memory".to_owned(), "leave mig.memory out"),
     };
-    Failure::refused(format!("no {}", noun(request)), reasons([there], left_out)).remedy("ask for less")
+    Failure::refused(format!("no {}", noun(request)), reasons([there], left_out)).remedy(remedy)
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     DriverFiles, Voice, forged, host, refuse_other_devices, refuse_rootless, refuse_unless_isolated,
-    reserver, undo,
+    reserver, toolkit_after_us, undo,
 };
 use crate::config::{Config, DEFAULT_PATH};
 use crate::edits::{ContainerEdits, device, guard, spec};
@@ -64,7 +64,8 @@ impl Making<'_> {
         let request = request.requiring(Requirements::of_environment(Spec(&spec).environment())?);
         refuse_unless_isolated(self.config, oci::not_isolated(Spec(&spec)))?;
         let ledger = Ledger::open(&self.config.ledger_dir)?;
-        let files = DriverFiles::of(self.config, Spec(&spec), self.runtime, self.voice)?;
+        let toolkit = toolkit_after_us(Spec(&spec), self.runtime);
+        let files = DriverFiles::of(self.config, Spec(&spec), toolkit.as_deref(), self.voice)?;
         let here = Here::look()?;
         let asker = Asker {
             container: container(&here, Spec(&spec))?,

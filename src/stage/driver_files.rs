@@ -24,8 +24,8 @@ pub enum DriverFiles {
 }
 
 impl DriverFiles {
-    /// What `spec` asks for, and this machine has; by the configuration, and by who comes after us: `runtime` gets the config
-    /// next, where that is known. Nothing is given twice.
+    /// What `spec` asks for, and this machine has; by the configuration, and by who of NVIDIA's `comes_after` us, so that
+    /// nothing is given twice.
     ///
     /// # Errors
     /// A usage failure where its environment asks for what there isn't; a host failure where this machine has no driver, or
@@ -33,12 +33,12 @@ impl DriverFiles {
     pub fn of(
         config: &Config,
         spec: Spec<'_>,
-        runtime: Option<&Path>,
+        comes_after: Option<&str>,
         voice: Voice<'_>,
     ) -> Result<DriverFiles, Failure> {
         let files = config.driver.files;
-        if let (Files::Host | Files::Cdi, Some(who)) = (files, toolkit_after_us(spec, runtime)) {
-            (voice.warn)(&left_to(&who));
+        if let (Files::Host | Files::Cdi, Some(who)) = (files, comes_after) {
+            (voice.warn)(&left_to(who));
             return Ok(DriverFiles::Toolkits);
         }
         Ok(match files {
@@ -101,8 +101,8 @@ pub fn refuse_where_it_exists(config: &Config) -> Result<(), Failure> {
     ))
 }
 
-/// NVIDIA's hook, if the container has it, or its runtime, if that makes it.
-fn toolkit_after_us(spec: Spec<'_>, runtime: Option<&Path>) -> Option<String> {
+/// NVIDIA's hook, if the container has it, or its runtime, if that gets the config next.
+pub fn toolkit_after_us(spec: Spec<'_>, runtime: Option<&Path>) -> Option<String> {
     let named = |path: &Path| {
         let name = path.file_name()?.to_str()?;
         name.starts_with("nvidia-container-runtime")

@@ -105,12 +105,13 @@ pub fn refuse_beside_a_lease(
     )
 }
 
-/// Refuses NVIDIA's hook in a live container that asked: the variable that it goes by can't be set any more.
+/// Refuses NVIDIA's hook in a live container that asked: the variable that it goes by can't be set any more, and says what
+/// the image wants.
 ///
 /// # Errors
 /// That refusal.
 pub fn refuse_nvidias_hook(config: &Config, spec: Spec<'_>) -> Result<(), Failure> {
-    if config.guard == Guard::Off || guard::voided(spec).is_none() {
+    if guard::voided(spec).is_none() {
         return Ok(());
     }
     let doors = guard::doors(spec, &surroundings(config, &[], &device_at(None))?, &[]);

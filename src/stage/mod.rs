@@ -30,7 +30,7 @@ use crate::request::keys;
 use crate::reserve::Reserver;
 
 use before_create::{Making, may_concern_us, to_bytes};
-use driver_files::{DriverFiles, refuse_where_it_exists};
+use driver_files::{DriverFiles, refuse_where_it_exists, toolkit_after_us};
 use guard::{Suspect, judge, refuse_beside_a_lease, refuse_nvidias_hook};
 use isolation::{in_initial_user_namespace, refuse_other_devices, refuse_rootless, refuse_unless_isolated};
 use mask::mask_proc;

@@ -57,7 +57,7 @@ mod tests {
     fn what_our_hook_entries_have_is_read_and_anything_else_is_left_to_the_command_line() {
         let uuid = "MIG-1a2b3c4d-0000-5000-8000-0123456789ab";
         let options = read(&format!(
-            "--config /x.toml --devices {uuid},{uuid} --nodes /dev/x=1:2:r --mounts 0f"
+            "--config /x.toml --devices {uuid},{uuid} --nodes /dev/x=1:2:r --mounts 0f --hooks 0f --env A=b --env C=d --others none"
         ))
         .unwrap();
         assert_eq!(options.config.unwrap(), PathBuf::from("/x.toml"));

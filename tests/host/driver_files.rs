@@ -258,6 +258,15 @@ fn a_socket_that_others_could_exchange_is_given_to_nobody() {
         assert_eq!(sockets(&node), [], "{mode:o}");
     }
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("a mode");
+    // A daemon's own folder may be its user's; what is above is root's.
+    let daemon = |path: &Path, user| std::os::unix::fs::chown(path, Some(user), None).expect("chown");
+    daemon(&folder, 1000);
+    assert_eq!(sockets(&node).len(), 1);
+    let above = node.dir().join("run");
+    daemon(&above, 1000);
+    assert_eq!(sockets(&node), []);
+    daemon(&above, 0);
+    assert_eq!(sockets(&node).len(), 1);
     fs::remove_file(folder.join("socket")).expect("no socket");
     symlink("/", folder.join("socket")).expect("a link");
     assert_eq!(sockets(&node), [], "a folder is no socket");

@@ -102,7 +102,7 @@ fn edits(common: Common, path: &Path) -> Result<ContainerEdits, Failure> {
     let mounts: Vec<Mount> = mounts
         .collect::<Result<_, _>>()
         .map_err(|why| unusable(path, &why))?;
-    let host = Root::open(Path::new("/"))?;
+    let host = Root::of_host()?;
     let mounts: Vec<Mount> = mounts
         .into_iter()
         .filter_map(|mount| guarded(&host, mount))

@@ -31,6 +31,14 @@ pub struct Found {
 pub struct Changed(u64, u64, i64, u64);
 
 impl Root {
+    /// This machine's own.
+    ///
+    /// # Errors
+    /// A host failure where this kernel can't resolve a path inside a folder.
+    pub fn of_host() -> Result<Root, Failure> {
+        Root::open(Path::new("/"))
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -70,16 +78,23 @@ impl Root {
         Found::of(self.resolve(path, OFlags::PATH).ok()?)
     }
 
-    /// What is at `path` itself, be it a link, where nobody but root can exchange it, or any folder on the way: it will be
-    /// mounted later, by its path, and can be written to.
+    /// What is at `path` itself, be it a link, where nobody but root, and whose folder it lies in, can exchange it: it will be
+    /// mounted later, by its path, and can be written to. By the path as it is written, since links on the way are root's
+    /// then, and by where it really is.
     pub fn find_guarded(&self, path: &Path) -> Option<Found> {
-        let mut on_the_way = path
+        let folder = self.find(path.parent()?)?;
+        let mut above = path.ancestors().skip(2);
+        let is_roots = |above: &Path| self.find(above).is_some_and(|found| found.is_roots_alone());
+        let is_guarded = !folder.is_open_to_others() && above.all(is_roots);
+        let found = is_guarded.then(|| self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW).ok());
+        let found = Found::of(found??)?;
+        let (real, root) = (found.real_path()?, real_path(&self.handle)?);
+        // What is above the root is its owner's to know.
+        let mut really_above = real
             .ancestors()
-            .skip(1)
-            .filter(|above| !above.as_os_str().is_empty());
-        let is_guarded = |above: &Path| self.find(above).is_some_and(|found| !found.is_open_to_others());
-        let itself = || Found::of(self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW).ok()?);
-        on_the_way.all(is_guarded).then(itself).flatten()
+            .skip(2)
+            .take_while(|above| above.starts_with(&root));
+        really_above.all(is_roots_alone).then_some(found)
     }
 
     /// When what `path` leads to was changed.
@@ -143,6 +158,11 @@ impl Found {
         self.stat.st_mode & 0o022 != 0
     }
 
+    /// Whether nobody but root may write there.
+    fn is_roots_alone(&self) -> bool {
+        self.stat.st_uid == 0 && !self.is_open_to_others()
+    }
+
     /// The regular file, to be read.
     pub fn open(&self) -> Option<File> {
         let itself = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
@@ -154,9 +174,18 @@ impl Found {
     /// Where it really is on this machine, with no link on the way. None where that can't be said in letters, or another
     /// file is there already.
     pub fn real_path(&self) -> Option<PathBuf> {
-        let path = std::fs::read_link(format!("/proc/self/fd/{}", self.handle.as_raw_fd())).ok()?;
+        let path = real_path(&self.handle)?;
         path.to_str()?;
         let there = std::fs::symlink_metadata(&path).ok()?;
         ((there.dev(), there.ino()) == (self.stat.st_dev, self.stat.st_ino)).then_some(path)
     }
+}
+
+fn real_path(handle: &OwnedFd) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd())).ok()
+}
+
+/// Whether nobody but root may write into that folder of this machine.
+fn is_roots_alone(folder: &Path) -> bool {
+    std::fs::metadata(folder).is_ok_and(|found| found.uid() == 0 && found.mode() & 0o022 == 0)
 }

@@ -31,7 +31,7 @@ pub fn sockets(root: &Root, known: &[Socket], wanted: &[Daemon]) -> Vec<DriverFi
 /// # Errors
 /// A host failure where it isn't there, or could be exchanged.
 pub fn mps(folder: &Path) -> Result<DriverFile, Failure> {
-    let root = Root::open(Path::new("/"))?;
+    let root = Root::of_host()?;
     let found = root.find_guarded(folder).filter(Found::is_folder);
     let real = found.and_then(|found| found.real_path());
     let host_path = real.ok_or_else(|| {

@@ -193,7 +193,8 @@ impl Offer {
                 false => nothing.into(),
             });
         }
-        earlier.write(&self.text(wanted.version.unwrap_or_default(), files)?)?;
+        let version = wanted.version.unwrap_or(earlier.version());
+        earlier.write(&self.text(version, files)?)?;
         super::print(seen.written(earlier, &self.names()).as_bytes())
     }
 }

@@ -1,4 +1,4 @@
-//! `status`: which MIG devices this machine has, and who holds or uses them.
+//! `status`: which MIG devices and whole GPUs this machine has, and who holds or uses them.
 
 mod report;
 mod text;
@@ -13,7 +13,7 @@ use crate::lease::liveness::Here;
 use crate::lease::{Contents, Ledger};
 use view::View;
 
-/// Prints the machine's MIG devices and who holds them: a table, or JSON.
+/// Prints the machine's MIG devices and whole GPUs, and who holds them: a table, or JSON.
 ///
 /// # Errors
 /// A host failure where the driver can't be asked, or the ledger can't be read or has a file that can't. What is known

@@ -84,7 +84,8 @@ fn nvidias_hook() {
     create(&machine, Bundle::new().hook("prestart", &program, &["prestart"])).ok();
     let (runtime, view) = (Runtime::Runc, Runtime::Runc.views()[0]);
     for (mode, value, served) in [
-        ("off", "all", true),
+        ("off", "all", false),
+        ("off", "void", true),
         ("warn", "all", false),
         ("warn", "void", true),
     ] {
