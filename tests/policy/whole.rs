@@ -72,7 +72,7 @@ fn too_little_memory_is_answered_with_what_just_misses() {
     let unknown = node(vec![bare("NVIDIA GB10", 0, 1, UNSUPPORTED)]);
     assert_eq!(
         refusal("profile=gpu memory=1GB", &unknown, &[]),
-        "no whole GPU of at least 1GB: NVML tells no GPU's memory; ask for less"
+        "no whole GPU of at least 1GB: NVML tells no GPU's memory; leave mig.memory out"
     );
     assert_eq!(
         refusal("profile=gpu count=2", &unknown, &[]),
