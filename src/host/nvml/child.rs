@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, RawDir};
 use serde::Serialize;
 
 use super::session::Reporter;
@@ -83,17 +84,29 @@ fn become_nobodys_child() -> Result<(), Failure> {
 }
 
 fn close_inherited() {
-    let Ok(open) = std::fs::read_dir("/proc/self/fd") else {
-        return;
-    };
-    let numbers = open
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let inherited: Vec<i32> = numbers.filter(|fd| *fd > 2).collect();
-    for fd in inherited {
+    let open = open_descriptors().unwrap_or_default();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
         // One of them was the listing itself, closed already.
         let _ = nix::unistd::close(fd);
     }
+}
+
+/// Not by the standard library's listing, which panics where it can't be closed: found by crash injection.
+fn open_descriptors() -> rustix::io::Result<Vec<i32>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open("/proc/self/fd", flags, Mode::empty())?;
+    let mut buffer = Vec::with_capacity(4096);
+    let mut entries = RawDir::new(folder, buffer.spare_capacity_mut());
+    let mut numbers = Vec::new();
+    while let Some(entry) = entries.next() {
+        let number = entry?
+            .file_name()
+            .to_str()
+            .ok()
+            .and_then(|name| name.parse::<i32>().ok());
+        numbers.extend(number);
+    }
+    Ok(numbers)
 }
 
 /// What NVML is being asked, shared between the thread that asks and the one that tells.
