@@ -66,7 +66,8 @@ struct Count {
 pub fn try_all(stage: &dyn Stage) {
     let started = Instant::now();
     let name = stage.name();
-    let (calls, points) = record(stage);
+    // The shorter of two: what only happens now and then may not come again.
+    let (calls, points) = std::cmp::min_by_key(record(stage), record(stage), |(calls, _)| *calls);
     let of = points.len();
     let (chosen, how) = choose(points, stage.is_a_variant());
     let mut count = Count::default();
